@@ -1,0 +1,69 @@
+"""One fixture for the database: every test that takes `api` runs on SQLite, PostgreSQL and MariaDB."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.service import SERVERS, Api, Server, answers, new_database, run, serving
+
+KINDS = ["sqlite", *SERVERS]
+REQUIRED = [kind for kind in os.environ.get("USERAPI_TEST_REQUIRE", "").split(",") if kind]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    missing = [kind for kind in SERVERS if not answers(kind)]
+    if absent := [kind for kind in REQUIRED if kind in missing]:
+        raise pytest.UsageError(f"USERAPI_TEST_REQUIRE names {', '.join(absent)}, which does not answer")
+    config.stash[_MISSING] = missing
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    missing = config.stash[_MISSING]
+    tested = ", ".join(kind for kind in KINDS if kind not in missing)
+    return f"databases: {tested}" + (f"; no server answers for {', '.join(missing)}: skipped" if missing else "")
+
+
+_MISSING: pytest.StashKey[list[str]] = pytest.StashKey()
+
+
+@pytest.fixture(scope="session", params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    """The kind of database a test runs on."""
+    kind: str = request.param
+    if kind in request.config.stash[_MISSING]:
+        pytest.skip(f"no {kind} server answers")
+    return kind
+
+
+@pytest.fixture
+def empty_url(kind: str) -> Iterator[str]:
+    """The URL of an empty database."""
+    with new_database(kind) as url:
+        yield url
+
+
+@pytest.fixture
+def url(empty_url: str) -> str:
+    """The URL of a database of one's own, with the schema that the migrations make."""
+    migrated = run("userapi", "migrate", url=empty_url)
+    assert migrated.returncode == 0, migrated.stderr
+    return empty_url
+
+
+@pytest.fixture(scope="session")
+def server(kind: str) -> Iterator[Server]:
+    """A service that the tests of one kind of database share."""
+    with new_database(kind) as url:
+        migrated = run("userapi", "migrate", url=url)
+        assert migrated.returncode == 0, migrated.stderr
+        with serving(url, FIRST_ADMIN_PASSWORD="Not-Used-1") as server:
+            yield server
+
+
+@pytest.fixture
+def api(server: Server) -> Iterator[Api]:
+    """A client of the shared service; its database holds nothing but the admin it is logged in as."""
+    api = Api(server)
+    yield api
+    api.close()

@@ -1,0 +1,1 @@
+"""userapi: user accounts, login and administration as a REST service."""

@@ -1,0 +1,3 @@
+from userapi.cli import cli
+
+cli(prog_name="python -m userapi")

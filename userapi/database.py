@@ -1,0 +1,338 @@
+"""The database: a URL becomes an engine, and units of work run on it.
+
+The one place that begins, commits, rolls back and runs again.
+"""
+
+import asyncio
+import logging
+import random
+import sqlite3
+import ssl
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar
+from urllib.parse import unquote, urlsplit
+
+import aiosqlite
+from sqlalchemy import URL, Connection, make_url, text
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool, StaticPool
+from sqlmodel import Session
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from userapi.errors import DatabaseUnavailable
+
+log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+CONNECT_SECONDS = 5
+STATEMENT_SECONDS = 5  # a statement, its wait for a lock included, on a server
+ATTEMPT_SECONDS = 8  # a whole run of a unit, should the server fall silent
+BUSY_SECONDS = 5  # waiting for SQLite's write lock, unless the URL says timeout=
+RERUNS = 3  # of a unit that lost a deadlock or a serialization conflict
+POOL = {"pool_size": 5, "max_overflow": 5, "pool_timeout": 5, "pool_use_lifo": True}
+MIGRATION_LOCK = 0x75736572  # any number, as long as nobody else uses it; "user" in ASCII
+
+_DRIVERS = {
+    "sqlite": "sqlite+aiosqlite",
+    "postgres": "postgresql+psycopg",
+    "postgresql": "postgresql+psycopg",
+    "mysql": "mysql+aiomysql",
+    "mariadb": "mysql+aiomysql",
+}
+# The comments are code: the first for MariaDB, the second for MySQL.
+_MYSQL_TIMEOUTS = (
+    f"SET SESSION lock_wait_timeout={STATEMENT_SECONDS}, innodb_lock_wait_timeout={STATEMENT_SECONDS}"
+    f" /*M!100000 , max_statement_time={STATEMENT_SECONDS} */ /*!50708 , max_execution_time={STATEMENT_SECONDS}000 */"
+)
+_CONFLICT_STATES = {"40001", "40P01"}  # PostgreSQL: serialization failure, deadlock
+_CONFLICT_NUMBERS = {1213, 1020}  # MySQL: deadlock; MariaDB: record has changed since last read
+_SQLITE_BUSY = {5, 6}  # SQLITE_BUSY, SQLITE_LOCKED
+
+
+class RunAgain(Exception):
+    """Raised by a unit that met another's change halfway: nothing is wrong, and a fresh run will see it whole."""
+
+
+class _CommitLost(Exception):
+    """The connection broke during a commit: nobody knows whether it happened, so it must not run again."""
+
+
+class OnLoopConnection(aiosqlite.Connection):
+    """An SQLite connection whose calls run at once, on the event loop.
+
+    A point query takes about 10 us, handing it to aiosqlite's thread and back several hundred. What could
+    hold the loop, waiting for another process's lock, is not done inside SQLite: `Database` waits.
+    """
+
+    def __await__(self) -> Any:
+        return self._connect().__await__()
+
+    async def _connect(self) -> "OnLoopConnection":
+        if self._connection is None:
+            self._connection = self._connector()
+        return self
+
+    async def _execute(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        if self._connection is None:
+            raise ValueError("Connection closed")
+        return fn(*args, **kwargs)
+
+    async def close(self) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        self._running = False
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+class Database:
+    """Units of work on one database.
+
+    A unit is a plain function `work(session, *args)`. It takes and returns values, schemas or detached rows, never a
+    table object made outside, since it may run again on a fresh session; and it waits for nothing but the database.
+    """
+
+    def __init__(self, url: URL | str) -> None:
+        """Prepare for `url`, as a person types it; nothing connects before the first unit."""
+        self._url = driver_url(url)
+        self._sqlite = self._url.get_backend_name() == "sqlite"
+        if self._sqlite:
+            self._reader = self._writer = _sqlite_engine(self._url, busy_seconds=0)
+        else:
+            # Reads in autocommit save the round trips of BEGIN and ROLLBACK.
+            self._reader = _server_engine(self._url, isolation_level="AUTOCOMMIT", skip_autocommit_rollback=True)
+            self._writer = _server_engine(self._url, isolation_level="READ COMMITTED")
+        self._busy_seconds = float(str(self._url.query.get("timeout", BUSY_SECONDS))) if self._sqlite else 0
+        self._attempt_seconds = None if self._sqlite else ATTEMPT_SECONDS
+        self._writing = asyncio.Lock()
+
+    async def read(self, work: Callable[Concatenate[Session, P], R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run a unit that changes nothing.
+
+        Raises: DatabaseUnavailable, when the database does not answer in time.
+        """
+        return await self._mapped(self._run(False, lambda session: work(session, *args, **kwargs)))
+
+    async def write(self, work: Callable[Concatenate[Session, P], R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run a unit and commit it; when this returns, the change is durable.
+
+        Raises: DatabaseUnavailable, when the database does not answer in time, or when the connection broke during
+        the commit, so that nobody knows whether it happened.
+        """
+        return await self._mapped(self._run_in_turn(lambda session: work(session, *args, **kwargs)))
+
+    async def migrate(self, work: Callable[[Connection], R]) -> R:
+        """Run `work` on a connection without time limits, one process at a time, and commit it.
+
+        On SQLite all of it is one transaction, with foreign keys off: rebuilding a table must not cascade.
+        """
+        in_memory = isinstance(self._writer.pool, StaticPool) and sqlite_file(self._url) is None
+        if in_memory:
+            engine = self._writer
+        elif self._sqlite:
+            engine = _sqlite_engine(self._url, busy_seconds=60)
+        else:
+            engine = create_async_engine(self._url, poolclass=NullPool, hide_parameters=True)
+        try:
+            async with engine.connect() as connection:
+                return await connection.run_sync(_LOCKED[self._url.get_backend_name()], work)
+        finally:
+            if not in_memory:
+                await engine.dispose()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._reader.dispose()
+        await self._writer.dispose()
+
+    async def _mapped(self, run: Awaitable[R]) -> R:
+        try:
+            return await run
+        except (OperationalError, InterfaceError, PoolTimeout, TimeoutError, _CommitLost) as error:
+            log.error("database unavailable: %s", str(error).partition("\n")[0] or type(error).__name__)
+            raise DatabaseUnavailable from error
+
+    async def _run_in_turn(self, work: Callable[[Session], R]) -> R:
+        if not self._sqlite:
+            return await self._run(True, work)
+        deadline = time.monotonic() + self._busy_seconds
+        async with asyncio.timeout(self._busy_seconds):
+            await self._writing.acquire()
+        try:
+            return await self._run(True, work, deadline)
+        finally:
+            self._writing.release()
+
+    async def _run(self, write: bool, work: Callable[[Session], R], deadline: float | None = None) -> R:
+        reconnects, reruns, pause = 1, RERUNS, 0.001
+        deadline = deadline or time.monotonic() + self._busy_seconds
+        while True:
+            try:
+                async with asyncio.timeout(self._attempt_seconds):
+                    engine = self._writer if write else self._reader
+                    return await AsyncSession(engine, expire_on_commit=False).run_sync(self._unit, write, work)  # type: ignore[arg-type]  # sqlmodel's inner session is its own Session
+            except (DBAPIError, RunAgain) as error:
+                if _is_busy(error) and time.monotonic() + pause < deadline:
+                    pause = min(pause * 2, 0.05)
+                elif _is_disconnect(error) and reconnects:
+                    reconnects, pause = reconnects - 1, 0
+                elif _is_conflict(error) and reruns:
+                    reruns, pause = reruns - 1, random.uniform(0.005, 0.05)  # noqa: S311 - jitter is no secret
+                else:
+                    raise
+            await asyncio.sleep(pause)
+
+    def _unit(self, session: Session, write: bool, work: Callable[[Session], R]) -> R:
+        try:
+            if write and self._sqlite:
+                # A deferred transaction that reads and then writes fails at once when another wrote in between.
+                session.connection().exec_driver_sql("BEGIN IMMEDIATE")
+            result = work(session)
+            if write:
+                session.flush()
+                _commit(session)
+            return result
+        except BaseException:
+            session.rollback()
+            raise
+        finally:
+            session.close()
+
+
+def _commit(session: Session) -> None:
+    try:
+        session.commit()
+    except DBAPIError as error:
+        if _is_disconnect(error):
+            raise _CommitLost("the connection broke during a commit") from error
+        raise
+
+
+def _is_disconnect(error: Exception) -> bool:
+    return isinstance(error, DBAPIError) and error.connection_invalidated
+
+
+def _is_conflict(error: Exception) -> bool:
+    if not isinstance(error, DBAPIError):
+        return isinstance(error, RunAgain)
+    number = error.orig.args[0] if error.orig and error.orig.args else None
+    return getattr(error.orig, "sqlstate", None) in _CONFLICT_STATES or number in _CONFLICT_NUMBERS
+
+
+def _is_busy(error: Exception) -> bool:
+    if not isinstance(error, DBAPIError):
+        return False
+    return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in _SQLITE_BUSY
+
+
+def driver_url(url: URL | str) -> URL:
+    """The URL with the driver this service uses in place of the one named, if any; its options are kept.
+
+    Raises: KeyError for a database that is not served.
+    """
+    url = make_url(url)
+    return url.set(drivername=_DRIVERS[url.get_backend_name()])
+
+
+def sqlite_file(url: URL) -> Path | None:
+    """The file of an SQLite URL, or None for a database in memory."""
+    name = url.database or ""
+    if name.startswith("file:"):
+        name = unquote(urlsplit(name).path)
+    in_memory = not name or name == ":memory:" or url.query.get("mode") == "memory"
+    return None if in_memory else Path(name)
+
+
+def _sqlite_engine(url: URL, *, busy_seconds: float) -> AsyncEngine:
+    (filename, *_), given = url.get_dialect()().create_connect_args(url)
+    options = {**given, "timeout": busy_seconds, "isolation_level": None, "check_same_thread": False}
+
+    def open_file() -> Any:
+        connection = sqlite3.connect(filename, **options)
+        if connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
+            connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA foreign_keys=ON")
+        return connection
+
+    async def connect() -> OnLoopConnection:
+        return await OnLoopConnection(open_file, iter_chunk_size=64)._connect()
+
+    # A unit never lets go of the loop between its statements, so one connection serves them all.
+    return create_async_engine(url, async_creator=connect, poolclass=StaticPool, hide_parameters=True)
+
+
+def _server_engine(url: URL, **options: Any) -> AsyncEngine:
+    connect_args: dict[str, Any] = {"connect_timeout": CONNECT_SECONDS}
+    if url.get_backend_name() == "postgresql":
+        limits = f"-c statement_timeout={STATEMENT_SECONDS}s -c lock_timeout={STATEMENT_SECONDS}s"
+        connect_args["options"] = f"{limits} {url.query.get('options', '')}"
+    else:
+        connect_args["init_command"] = _MYSQL_TIMEOUTS
+        url, connect_args["ssl"] = _take_tls(url)
+    return create_async_engine(url, connect_args=connect_args, hide_parameters=True, **POOL, **options)
+
+
+def _take_tls(url: URL) -> tuple[URL, ssl.SSLContext | None]:
+    """PyMySQL's `ssl_*` options of a URL as the context that aiomysql wants, and the URL without them."""
+    given = {name: str(value) for name, value in url.query.items() if name.startswith("ssl")}
+    url = url.difference_update_query(given)
+    if not given or given.get("ssl_disabled") == "true":
+        return url, None
+    context = ssl.create_default_context(cafile=given.get("ssl_ca"), capath=given.get("ssl_capath"))
+    context.check_hostname = given.get("ssl_check_hostname", "true") == "true"
+    if not context.check_hostname and "ssl_ca" not in given and "ssl_capath" not in given:
+        context.verify_mode = ssl.CERT_NONE
+    if "ssl_cert" in given:
+        context.load_cert_chain(given["ssl_cert"], given.get("ssl_key"))
+    return url, context
+
+
+def _locked_sqlite(connection: Connection, work: Callable[[Connection], R]) -> R:
+    connection.exec_driver_sql("PRAGMA foreign_keys=OFF")  # has no effect inside a transaction
+    try:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        result = work(connection)
+        if broken := connection.exec_driver_sql("PRAGMA foreign_key_check").all():
+            raise RuntimeError(f"the migration leaves {len(broken)} rows that refer to nothing")
+        connection.commit()
+        return result
+    finally:
+        connection.rollback()
+        connection.exec_driver_sql("PRAGMA foreign_keys=ON")
+        connection.commit()
+
+
+def _locked_postgresql(connection: Connection, work: Callable[[Connection], R]) -> R:
+    connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": MIGRATION_LOCK})
+    connection.commit()  # or Alembic would take this for the caller's transaction and not commit its own
+    try:
+        return work(connection)
+    finally:
+        connection.rollback()
+        connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": MIGRATION_LOCK})
+        connection.commit()
+
+
+def _locked_mysql(connection: Connection, work: Callable[[Connection], R]) -> R:
+    name = text("CONCAT('userapi:', MD5(DATABASE()))")
+    if connection.scalar(text(f"SELECT GET_LOCK({name}, 600)")) != 1:
+        raise RuntimeError("another process has been migrating for ten minutes")
+    connection.commit()  # as on PostgreSQL
+    try:
+        return work(connection)
+    finally:
+        connection.rollback()
+        connection.execute(text(f"SELECT RELEASE_LOCK({name})"))
+        connection.commit()
+
+
+_LOCKED = {"sqlite": _locked_sqlite, "postgresql": _locked_postgresql, "mysql": _locked_mysql}

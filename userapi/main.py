@@ -1,0 +1,91 @@
+"""The application: `uvicorn userapi.main:app`, or `create_app` with settings of one's own."""
+
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.routing import APIRoute
+from fastapi_offline import FastAPIOffline
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from userapi import bootstrap, errors
+from userapi.database import Database
+from userapi.routes import auth, health, users
+from userapi.security import Passwords, Tokens
+from userapi.settings import Settings, SettingsError, load_settings
+
+MAX_BODY_BYTES = 64 * 1024
+EXPOSED_HEADERS = ["Location", "Retry-After", "ETag", "Link", "X-Total-Count"]
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Give the application; its lifespan connects, prepares and, at the end, closes."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.database = database = Database(settings.url)
+        app.state.passwords = passwords = Passwords(settings.bcrypt_rounds)
+        try:
+            secret, notes = await bootstrap.prepare(settings, database, passwords)
+            app.state.tokens = Tokens(secret)
+            print(*notes, sep="\n", end="\n" if notes else "", flush=True)
+            yield
+        finally:
+            passwords.close()
+            await database.close()
+
+    app = FastAPIOffline(
+        title="userapi",
+        summary="User accounts: login, administration, self-service",
+        version="1.0.0",
+        lifespan=lifespan,
+        max_body_size=MAX_BODY_BYTES,
+        generate_unique_id_function=_operation_id,
+    )
+    app.state.settings = settings
+    errors.install(app)
+    for module in (auth, users, health):
+        app.include_router(module.router)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=EXPOSED_HEADERS,
+        )
+    app.add_middleware(_PlainRefusal)
+    return app
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.name
+
+
+class _PlainRefusal:
+    """Replaces the traceback that Starlette makes of a refused start by its sentence."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def plain(message: Message) -> None:
+            error = sys.exc_info()[1]
+            if message["type"] == "lifespan.startup.failed" and isinstance(error, bootstrap.Refusal):
+                message = {**message, "message": f"error: {error}"}
+            await send(message)
+
+        await self.app(scope, receive, plain if scope["type"] == "lifespan" else send)
+
+
+def __getattr__(name: str) -> FastAPI:
+    """Make `app` when a server asks for it: importing this module reads no settings."""
+    if name != "app":
+        raise AttributeError(name)
+    try:
+        globals()["app"] = app = create_app(load_settings())
+    except SettingsError as error:
+        sys.exit(f"error: {error}")
+    return app

@@ -1,0 +1,1 @@
+"""The routes: one short function an endpoint; the rules are in `accounts` and `sessions`."""

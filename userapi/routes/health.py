@@ -1,0 +1,38 @@
+"""Whether the service lives, and whether it can serve."""
+
+import asyncio
+from typing import Literal
+
+from fastapi import APIRouter
+from pydantic import BaseModel
+
+from userapi import bootstrap
+from userapi.dependencies import DatabaseDep
+from userapi.errors import DatabaseUnavailable, NotReady, responses
+
+READY_SECONDS = 2
+
+router = APIRouter(prefix="/health", tags=["health"])
+
+
+class Health(BaseModel):
+    status: Literal["ok"] = "ok"
+
+
+@router.get("/live")
+async def live() -> Health:
+    """Tell that the process answers."""
+    return Health()
+
+
+@router.get("/ready", responses=responses(NotReady))
+async def ready(database: DatabaseDep) -> Health:
+    """Tell that the database answers, within 2 s, and its schema is at head."""
+    try:
+        async with asyncio.timeout(READY_SECONDS):
+            await bootstrap.require_head(database)
+    except (DatabaseUnavailable, TimeoutError) as error:
+        raise NotReady("database") from error
+    except bootstrap.Refusal as error:
+        raise NotReady("schema") from error
+    return Health()

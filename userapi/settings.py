@@ -1,0 +1,119 @@
+"""The service's settings: the only reader of the environment and of `.env`."""
+
+import re
+from typing import Annotated, Any, Self
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+MIN_SECRET_BYTES = 32  # RFC 7518 section 3.2: an HS256 key is at least as long as its hash
+
+_PLACEHOLDER = re.compile(
+    r"change[-_ ]?(me|this|it|in)|your[-_ ]?(own[-_ ]?|super[-_ ]?)?(jwt[-_ ]?)?secret|replace[-_ ]?(me|this|with)"
+    r"|placeholder|super[-_ ]?secret|(default|dev|insecure)[-_ ]?secret|secret[-_ ]?key[-_ ]?(here|goes)"
+    # the key printed in FastAPI's own tutorial
+    r"|09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7",
+    re.IGNORECASE,
+)
+
+
+class SettingsError(Exception):
+    """The settings cannot be used; the message is one readable sentence a line."""
+
+
+class Settings(BaseSettings):
+    """Each field is one environment variable of the same name in capitals."""
+
+    model_config = SettingsConfigDict(env_file=".env", env_ignore_empty=True, extra="ignore", hide_input_in_errors=True)
+
+    database_url: str = Field("sqlite:///./userapi.db", description="Where the users are kept")
+    secret_key: SecretStr | None = Field(
+        None,
+        description="Signs the tokens, at least 32 bytes; on SQLite made at the first start, beside the database file",
+    )
+    access_token_expire_minutes: int = Field(30, ge=1, le=1440, description="Lifetime of an access token, in minutes")
+    bcrypt_rounds: int = Field(12, ge=4, le=20, description="bcrypt's cost: each step doubles the work of a login")
+    first_admin_username: str = Field("admin", description="Username of the admin made when there are no users")
+    first_admin_email: str = Field("admin@example.com", description="E-mail address of that admin")
+    first_admin_password: SecretStr | None = Field(
+        None, description="Password of that admin; on SQLite one is generated and shown once"
+    )
+    migrate_on_start: bool | None = Field(
+        None, description="Bring the schema to head before serving; unset: yes on SQLite, no elsewhere"
+    )
+    cors_origins: Annotated[list[str], NoDecode] = Field(
+        [], description="Origins that browsers may call from, separated by commas; `*` for any"
+    )
+
+    @field_validator("database_url")
+    @classmethod
+    def _usable_url(cls, value: str) -> str:
+        try:
+            url = make_url(value)
+        except (ArgumentError, ValueError) as error:
+            raise ValueError("is not a database URL like sqlite:///./userapi.db") from error
+        backend = url.get_backend_name()
+        if backend not in {"sqlite", "postgresql", "postgres", "mysql", "mariadb"}:
+            raise ValueError(f"names the database {backend!r}; use sqlite, postgresql, mysql or mariadb")
+        return value
+
+    @field_validator("secret_key")
+    @classmethod
+    def _strong_secret(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            check_secret(value.get_secret_value())
+        return value
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _split_origins(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return [part for part in re.split(r'[\s,\[\]"]+', value) if part]
+        return value
+
+    @model_validator(mode="after")
+    def _server_needs_secret(self) -> Self:
+        if self.secret_key is None and not self.embedded:
+            raise ValueError(
+                f"SECRET_KEY is required with a server database: set it to {MIN_SECRET_BYTES} or more random bytes"
+            )
+        return self
+
+    @property
+    def url(self) -> URL:
+        """The database's URL as typed."""
+        return make_url(self.database_url)
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the database is SQLite, which lives inside the service."""
+        return self.url.get_backend_name() == "sqlite"
+
+
+def check_secret(secret: str) -> None:
+    """Refuse a signing key that is too short or looks copied.
+
+    Raises: ValueError saying which.
+    """
+    if len(secret.encode()) < MIN_SECRET_BYTES:
+        raise ValueError(f"is shorter than {MIN_SECRET_BYTES} bytes")
+    if _PLACEHOLDER.search(secret):
+        raise ValueError("is a placeholder, not a secret; make one with: openssl rand -hex 32")
+
+
+def load_settings() -> Settings:
+    """Read the settings from the environment and `.env`.
+
+    Raises: SettingsError with one line for each wrong setting; values are not repeated, they may be secret.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise SettingsError("\n".join(_explain(item) for item in error.errors())) from None
+
+
+def _explain(item: Any) -> str:
+    message = str(item["msg"]).removeprefix("Value error, ")
+    return f"{str(item['loc'][0]).upper()}: {message}" if item["loc"] else message
