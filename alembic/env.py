@@ -1,6 +1,7 @@
 """Alembic's environment: how migrations reach the database that the service's settings name."""
 
 import asyncio
+from typing import Any
 
 from sqlalchemy import Connection
 from sqlmodel import SQLModel
@@ -10,7 +11,7 @@ from alembic import context
 from userapi.database import Database, driver_url
 from userapi.settings import SettingsError, load_settings
 
-OPTIONS = {"target_metadata": SQLModel.metadata, "render_as_batch": True}
+OPTIONS: dict[str, Any] = {"target_metadata": SQLModel.metadata, "render_as_batch": True}
 
 
 def run_migrations(connection: Connection) -> None:

@@ -22,7 +22,7 @@ import sqlalchemy as sa
 
 ROOT = Path(__file__).parent.parent
 PASSWORD = "Correct-Horse-7"
-ADMIN_PASSWORD = "Admin-Battery-9"
+ADMIN_PASSWORD = "Right-Battery-9"
 SECRET_KEY = secrets.token_hex(32)
 
 # Where the servers are that tests may make databases in; each may be set to another address.
@@ -85,7 +85,9 @@ def environment(url: str, **settings: str) -> dict[str, str]:
     }
 
 
-def run(*args: str, url: str, stdin: str | None = None, cwd: Path = ROOT, **settings: str) -> subprocess.CompletedProcess[str]:
+def run(
+    *args: str, url: str, stdin: str | None = None, cwd: Path = ROOT, **settings: str
+) -> subprocess.CompletedProcess[str]:
     """Run `python -m ...` to its end."""
     return subprocess.run(
         [sys.executable, "-m", *args],
@@ -258,7 +260,9 @@ class Actor:
     def path(self) -> str:
         return f"/users/{self.id}"
 
-    def request(self, method: str, path: str, headers: Mapping[str, str] | None = None, **options: Any) -> httpx.Response:
+    def request(
+        self, method: str, path: str, headers: Mapping[str, str] | None = None, **options: Any
+    ) -> httpx.Response:
         return self.api.http.request(method, path, headers={**bearer(self.token), **(headers or {})}, **options)
 
     def get(self, path: str, **options: Any) -> httpx.Response:

@@ -1,6 +1,6 @@
 """Rules about users: who is who, what may change, and that an active admin remains."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Row, bindparam, true
@@ -16,12 +16,21 @@ from userapi.errors import (
     EmailTaken,
     LastAdmin,
     NotEnoughPermissions,
+    PasswordContainsEmail,
+    PasswordContainsUsername,
+    PasswordTooCommon,
+    PreconditionFailed,
     UsernameTaken,
     UserNotFound,
 )
-from userapi.models import User, UserCreate, UserUpdate, canonical, now
+from userapi.models import User, UserCreate, UserRegister, canonical, now
+from userapi.security import is_common
 
 PRIVILEGES = {"is_admin", "is_active"}
+PASSWORDS = {"password", "current_password"}
+MIN_LOCAL_PART = 4  # characters of an e-mail address before the @ that a password may not contain
+
+Version = Collection[int] | None  # the versions a change is made for (`If-Match`); None for any
 
 _FIND = select(*sessions.PUBLIC_COLUMNS).where(User.id == bindparam("user_id"))
 _ACTIVE_ADMIN: ColumnElement[bool] = (col(User.is_admin) == true()) & (col(User.is_active) == true())
@@ -41,6 +50,13 @@ class Credentials(NamedTuple):
     hashed_password: str
 
 
+class NewPassword(NamedTuple):
+    """A password to set, and its hash."""
+
+    password: str
+    hashed_password: str
+
+
 def find(session: Session, user_id: int) -> Row[Any]:
     """Give the public columns and the version of a user.
 
@@ -52,18 +68,11 @@ def find(session: Session, user_id: int) -> Row[Any]:
     return row
 
 
-def find_page(session: Session, page: int, page_size: int, is_active: bool | None) -> Sequence[Row[Any]]:
-    """Give the public columns of the users on a page, counted from 1, in the order of their ids."""
-    statement = select(*sessions.PUBLIC_COLUMNS).order_by(col(User.id)).limit(page_size).offset((page - 1) * page_size)
-    if is_active is not None:
-        statement = statement.where(User.is_active == is_active)
-    rows: Sequence[Row[Any]] = session.exec(statement).all()
-    return rows
-
-
 def credentials(session: Session, login: str) -> Credentials | None:
     """Give the credentials of the user with this name or e-mail address, in any letter case."""
     key = canonical(login)
+    if "\0" in key:  # PostgreSQL refuses it
+        return None
     column = User.email_key if "@" in key else User.username_key  # no username has an @
     row = session.exec(select(User.id, User.hashed_password, column).where(column == key)).one_or_none()
     if row is None or row[2] != key:  # MySQL ignores trailing spaces
@@ -81,14 +90,14 @@ def any_user(session: Session) -> bool:
     return session.exec(select(User.id).limit(1)).first() is not None
 
 
-def create(session: Session, new: UserCreate, hashed_password: str) -> User:
-    """Make a user.
+def create(session: Session, new: UserRegister, hashed_password: str) -> User:
+    """Make a user. Only a `UserCreate` makes an admin.
 
     Raises: UsernameTaken, EmailTaken; the username is reported first.
     """
     user = User(
         **new.model_dump(exclude={"password", "is_admin"}),
-        is_admin=bool(new.is_admin),
+        is_admin=isinstance(new, UserCreate) and bool(new.is_admin),
         username_key=canonical(new.username),
         email_key=canonical(new.email),
         hashed_password=hashed_password,
@@ -111,62 +120,79 @@ def create_first_admin(session: Session, new: UserCreate, hashed_password: str) 
 def update(
     session: Session,
     user_id: int,
-    changes: UserUpdate,
+    changes: Mapping[str, Any],
     by: Caller,
+    version: Version = None,
     verified_hash: str | None = None,
-    new_hash: str | None = None,
+    new_password: NewPassword | None = None,
 ) -> User:
     """Change a user and give it as it now is. A new password ends the user's sessions but the one that made the change.
 
-    `verified_hash` is the hash that `current_password` was found to have, `new_hash` that of the new password.
+    `changes` are the fields that a schema let through, `verified_hash` is the hash that `current_password` was found
+    to have.
 
-    Raises: UserNotFound, NotEnoughPermissions, CurrentPasswordRequired, CurrentPasswordIncorrect, LastAdmin,
-    UsernameTaken, EmailTaken.
+    Raises: UserNotFound, PreconditionFailed, NotEnoughPermissions, CurrentPasswordRequired, CurrentPasswordIncorrect,
+    WeakPassword, LastAdmin, UsernameTaken, EmailTaken.
     """
-    wanted = changes.model_dump(exclude={"password", "current_password"}, exclude_none=True)
-    user = _lock(session, user_id, may_lose_admin=False in (changes.is_admin, changes.is_active))
-    differing = {name: value for name, value in wanted.items() if getattr(user, name) != value}
+    own = user_id == by.user.id
+    user = _lock(session, user_id, version, may_lose_admin=False in (changes.get(name) for name in PRIVILEGES))
+    differing = {
+        name: value for name, value in changes.items() if name not in PASSWORDS and getattr(user, name) != value
+    }
     if differing.keys() & PRIVILEGES and not by.user.is_admin:
         raise NotEnoughPermissions
-    if user_id == by.user.id and needs_current_password(by, changes):
+    if own and needs_current_password(by, changes):
         if verified_hash is None:
             raise CurrentPasswordRequired
         if verified_hash != user.hashed_password:
             raise CurrentPasswordIncorrect
-    if not differing and new_hash is None:
+    if not differing and new_password is None:
         return user
-    if _is_active_admin(user) and False in (differing.get("is_admin"), differing.get("is_active")):
+    if _is_active_admin(user) and False in (differing.get(name) for name in PRIVILEGES):
         _require_other_admin(session, user)
     user.sqlmodel_update(differing)
     user.username_key, user.email_key = canonical(user.username), canonical(user.email)
-    if new_hash is not None:
-        user.hashed_password = new_hash
+    if new_password is not None:
+        refuse_guessable(new_password.password, user.username, user.email)
+        user.hashed_password = new_password.hashed_password
     user.updated_at = now()
     user.version += 1
     _flush(session, user)
     if not user.is_active:
         sessions.end_all(session, user_id)
-    elif new_hash is not None:
-        sessions.end_all(session, user_id, keep=by.session_id if user_id == by.user.id else None)
+    elif new_password is not None:
+        sessions.end_all(session, user_id, keep=by.session_id if own else None)
     return user
 
 
-def needs_current_password(by: Caller, changes: UserUpdate) -> bool:
+def needs_current_password(by: Caller, changes: Mapping[str, Any]) -> bool:
     """Tell whether these changes of the caller's own account need its current password."""
-    email_differs = changes.email is not None and canonical(changes.email) != canonical(by.user.email)
-    return changes.password is not None or email_differs
+    return "password" in changes or canonical(changes.get("email", by.user.email)) != canonical(by.user.email)
 
 
-def set_password(session: Session, username: str, new_hash: str) -> None:
+def refuse_guessable(password: str, username: str, email: str) -> None:
+    """Refuse a password that is common, or that holds the user's own names (NIST SP 800-63B-4 section 3.1.1.2).
+
+    Raises: PasswordTooCommon, PasswordContainsUsername, PasswordContainsEmail.
+    """
+    folded, local_part = password.casefold(), canonical(email).partition("@")[0]
+    if is_common(password):
+        raise PasswordTooCommon
+    if canonical(username) in folded:
+        raise PasswordContainsUsername
+    if len(local_part) >= MIN_LOCAL_PART and local_part in folded:
+        raise PasswordContainsEmail
+
+
+def set_password(session: Session, username: str, new: NewPassword) -> None:
     """Give the user a new password, for the operator, and end all its sessions.
 
-    Raises: UserNotFound.
+    Raises: UserNotFound, WeakPassword.
     """
-    user = session.exec(select(User).where(User.username_key == canonical(username)).with_for_update()).one_or_none()
-    if user is None or user.id is None:
-        raise UserNotFound
-    user.hashed_password, user.updated_at, user.version = new_hash, now(), user.version + 1
-    sessions.end_all(session, user.id)
+    user = _lock_named(session, username)
+    refuse_guessable(new.password, user.username, user.email)
+    user.hashed_password, user.updated_at, user.version = new.hashed_password, now(), user.version + 1
+    sessions.end_all(session, user.id or 0)
 
 
 def promote(session: Session, username: str) -> bool:
@@ -174,9 +200,7 @@ def promote(session: Session, username: str) -> bool:
 
     Raises: UserNotFound.
     """
-    user = session.exec(select(User).where(User.username_key == canonical(username)).with_for_update()).one_or_none()
-    if user is None:
-        raise UserNotFound
+    user = _lock_named(session, username)
     if _is_active_admin(user):
         return False
     user.is_admin = user.is_active = True
@@ -184,12 +208,12 @@ def promote(session: Session, username: str) -> bool:
     return True
 
 
-def delete(session: Session, user_id: int) -> None:
+def delete(session: Session, user_id: int, version: Version = None) -> None:
     """Delete a user; its login sessions go with it.
 
-    Raises: UserNotFound, LastAdmin.
+    Raises: UserNotFound, PreconditionFailed, LastAdmin.
     """
-    user = _lock(session, user_id, may_lose_admin=True)
+    user = _lock(session, user_id, version, may_lose_admin=True)
     if _is_active_admin(user):
         _require_other_admin(session, user)
     session.delete(user)
@@ -199,8 +223,11 @@ def _is_active_admin(user: User) -> bool:
     return user.is_admin and user.is_active
 
 
-def _lock(session: Session, user_id: int, *, may_lose_admin: bool) -> User:
-    """Lock a user until the unit ends; before it, if an admin may be lost, all active admins, in one order for all."""
+def _lock(session: Session, user_id: int, version: Version, *, may_lose_admin: bool) -> User:
+    """Lock a user until the unit ends; before it, if an admin may be lost, all active admins, in one order for all.
+
+    Raises: UserNotFound; PreconditionFailed, when the user's version is not among those asked for.
+    """
     admins: Sequence[int | None] = []
     if may_lose_admin and session.exec(select(User.id).where(User.id == user_id, _ACTIVE_ADMIN)).first():
         admins = session.exec(select(User.id).where(_ACTIVE_ADMIN).order_by(col(User.id)).with_for_update()).all()
@@ -209,6 +236,16 @@ def _lock(session: Session, user_id: int, *, may_lose_admin: bool) -> User:
         raise UserNotFound
     if may_lose_admin and _is_active_admin(user) and user_id not in admins:
         raise RunAgain  # made an admin since we looked
+    if version is not None and user.version not in version:
+        raise PreconditionFailed
+    return user
+
+
+def _lock_named(session: Session, username: str) -> User:
+    named = select(User).where(User.username_key == canonical(username)).with_for_update()
+    user = session.exec(named).one_or_none()
+    if user is None:
+        raise UserNotFound
     return user
 
 

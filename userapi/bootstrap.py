@@ -18,10 +18,10 @@ from sqlmodel import Session
 from alembic import command
 from userapi import accounts
 from userapi.database import Database, sqlite_file
-from userapi.errors import DatabaseUnavailable
+from userapi.errors import DatabaseUnavailable, WeakPassword
 from userapi.models import UserCreate
 from userapi.security import Passwords
-from userapi.settings import Settings, check_secret
+from userapi.settings import Settings, check_secret, split_secrets
 
 _ALEMBIC = Config(Path(__file__).parent.parent / "alembic.ini")
 
@@ -33,7 +33,7 @@ class Refusal(Exception):
 class Ready(NamedTuple):
     """What serving needs, and what the operator should read."""
 
-    secret: str
+    secrets: list[str]  # signing keys, the one that signs first
     notes: list[str]
 
 
@@ -49,7 +49,7 @@ async def prepare(settings: Settings, database: Database, passwords: Passwords) 
         notes = await _first_admin(settings, database, passwords)
     except DatabaseUnavailable as error:
         raise Refusal(f"cannot use the database {_shown(settings)}: {_reason(error)}") from error
-    return Ready(_secret(settings), notes)
+    return Ready(split_secrets(_secrets(settings)), notes)
 
 
 def head() -> str | None:
@@ -111,7 +111,7 @@ def _reason(error: BaseException) -> str:
     return str(getattr(cause, "orig", None) or cause).partition("\n")[0] or type(cause).__name__
 
 
-def _secret(settings: Settings) -> str:
+def _secrets(settings: Settings) -> str:
     if settings.secret_key is not None:
         return settings.secret_key.get_secret_value()
     database_file = sqlite_file(settings.url)
@@ -120,12 +120,13 @@ def _secret(settings: Settings) -> str:
     key_file = database_file.with_name(database_file.name + ".secret_key")
     if not key_file.exists():
         _create_once(key_file, secrets.token_hex(32))
-    secret = key_file.read_text().strip()
+    kept = key_file.read_text()
     try:
-        check_secret(secret)
+        for secret in split_secrets(kept):
+            check_secret(secret)
     except ValueError as error:
         raise Refusal(f"the secret key in {key_file} {error}") from error
-    return secret
+    return kept
 
 
 def _create_once(path: Path, content: str) -> None:
@@ -160,6 +161,10 @@ async def _first_admin(settings: Settings, database: Database, passwords: Passwo
     except ValidationError as error:
         broken = "; ".join(f"FIRST_ADMIN_{str(item['loc'][0]).upper()}: {item['msg']}" for item in error.errors())
         raise Refusal(f"the first admin cannot be made: {broken}") from error
+    try:
+        accounts.refuse_guessable(admin.password, admin.username, admin.email)
+    except WeakPassword as error:
+        raise Refusal(f"the first admin cannot be made: FIRST_ADMIN_PASSWORD: {error.detail}") from error
     made = await database.write(accounts.create_first_admin, admin, await passwords.hash(admin.password))
     if made is None:
         return []

@@ -93,6 +93,7 @@ def create_admin(username: str | None, email: str | None, password_stdin: bool, 
         _fail("; ".join(f"{item['loc'][0]}: {item['msg'].removeprefix('Value error, ')}" for item in error.errors()))
 
     async def created(database: Database, passwords: Passwords) -> None:
+        accounts.refuse_guessable(new.password, new.username, new.email)
         await database.write(accounts.create, new, await passwords.hash(new.password))
 
     _run(settings, created)
@@ -118,7 +119,8 @@ def set_password(username: str, password_stdin: bool) -> None:
         _fail("; ".join(item["msg"].removeprefix("Value error, ") for item in error.errors()))
 
     async def changed(database: Database, passwords: Passwords) -> None:
-        await database.write(accounts.set_password, username, await passwords.hash(password))
+        new = accounts.NewPassword(password, await passwords.hash(password))
+        await database.write(accounts.set_password, username, new)
 
     _run(settings, changed)
     click.echo(f"{username} has a new password; its sessions are ended")

@@ -1,24 +1,22 @@
 """What a route may ask for."""
 
+import re
 from typing import Annotated, Literal
 
-from fastapi import Depends, Path, Request
+from fastapi import Depends, Header, Path, Request
 from fastapi.security import OAuth2PasswordBearer
 
-from userapi import sessions
+from userapi import accounts, sessions
 from userapi.accounts import Caller
 from userapi.database import Database
 from userapi.errors import InvalidToken, NotAuthenticated, NotEnoughPermissions
+from userapi.login import Login
 from userapi.models import UserId
-from userapi.security import Passwords, Tokens
-from userapi.settings import Settings
+from userapi.security import ACCESS, Passwords
 
-_bearer = OAuth2PasswordBearer(tokenUrl="token", auto_error=False, description="Log in with username or e-mail")
-
-
-async def _settings(request: Request) -> Settings:
-    settings: Settings = request.app.state.settings
-    return settings
+_bearer = OAuth2PasswordBearer(
+    tokenUrl="token", refreshUrl="token", auto_error=False, description="Log in with username or e-mail"
+)
 
 
 async def _database(request: Request) -> Database:
@@ -31,19 +29,18 @@ async def _passwords(request: Request) -> Passwords:
     return passwords
 
 
-async def _tokens(request: Request) -> Tokens:
-    tokens: Tokens = request.app.state.tokens
-    return tokens
+async def _login(request: Request) -> Login:
+    login: Login = request.app.state.login
+    return login
 
 
 async def _client(request: Request) -> sessions.Client:
     return sessions.Client(request.headers.get("user-agent"), request.client.host if request.client else None)
 
 
-SettingsDep = Annotated[Settings, Depends(_settings)]
 DatabaseDep = Annotated[Database, Depends(_database)]
 PasswordsDep = Annotated[Passwords, Depends(_passwords)]
-TokensDep = Annotated[Tokens, Depends(_tokens)]
+LoginDep = Annotated[Login, Depends(_login)]
 ClientDep = Annotated[sessions.Client, Depends(_client)]
 
 
@@ -51,11 +48,11 @@ async def _caller(request: Request, token: Annotated[str | None, Depends(_bearer
     if token is None:
         raise NotAuthenticated
     state = request.app.state
-    claims = state.tokens.read_access(token)
-    user = await state.database.read(sessions.caller, *claims)
+    user_id, session_id, _ = state.tokens.read(ACCESS, token)
+    user = await state.database.read(sessions.caller, user_id, session_id)
     if user is None:
         raise InvalidToken
-    return Caller(user, claims.session_id)
+    return Caller(user, session_id)
 
 
 CallerDep = Annotated[Caller, Depends(_caller)]
@@ -80,5 +77,17 @@ async def _target_id(
     return int(user_id)
 
 
+async def _if_match(
+    if_match: Annotated[
+        str | None, Header(description="`ETag` of the version to change; 412 if the user has changed since")
+    ] = None,
+) -> accounts.Version:
+    """The versions that a change is made for (RFC 9110 section 13.1.1); weak tags and unknown ones match none."""
+    if if_match is None or if_match.strip() == "*":
+        return None
+    return {int(version) for version in re.findall(r'(?<!/)"([0-9]{1,10})"', if_match)}
+
+
 AdminDep = Annotated[Caller, Depends(_admin)]
 TargetId = Annotated[int, Depends(_target_id)]
+IfMatch = Annotated[accounts.Version, Depends(_if_match)]

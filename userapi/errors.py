@@ -22,13 +22,21 @@ class ErrorCode(StrEnum):
     NOT_AUTHENTICATED = "not_authenticated"
     INVALID_TOKEN = "invalid_token"
     INVALID_CREDENTIALS = "invalid_credentials"
+    INVALID_GRANT = "invalid_grant"
+    UNSUPPORTED_GRANT_TYPE = "unsupported_grant_type"
+    INVALID_REQUEST = "invalid_request"
     NOT_ENOUGH_PERMISSIONS = "not_enough_permissions"
     USER_NOT_FOUND = "user_not_found"
+    SESSION_NOT_FOUND = "session_not_found"
     USERNAME_TAKEN = "username_taken"
     EMAIL_TAKEN = "email_taken"
     CURRENT_PASSWORD_REQUIRED = "current_password_required"
     CURRENT_PASSWORD_INCORRECT = "current_password_incorrect"
+    PASSWORD_TOO_COMMON = "password_too_common"
+    PASSWORD_CONTAINS_USERNAME = "password_contains_username"
+    PASSWORD_CONTAINS_EMAIL = "password_contains_email"
     LAST_ADMIN = "last_admin"
+    PRECONDITION_FAILED = "precondition_failed"
     DATABASE_UNAVAILABLE = "database_unavailable"
     OVERLOADED = "overloaded"
     NOT_READY = "not_ready"
@@ -45,6 +53,12 @@ class ErrorBody(BaseModel):
     code: ErrorCode
 
 
+class OAuthErrorBody(ErrorBody):
+    """The body of a refused grant: the RFC's word beside ours (RFC 6749 section 5.2)."""
+
+    error: str
+
+
 class Violation(BaseModel):
     """One broken rule of a request; the value that broke it is never repeated."""
 
@@ -57,7 +71,12 @@ class ValidationErrorBody(BaseModel):
     """The body of a 422: FastAPI's list under `detail`, and the code."""
 
     detail: list[Violation]
-    code: Literal[ErrorCode.VALIDATION_ERROR]
+    code: Literal[
+        ErrorCode.VALIDATION_ERROR,
+        ErrorCode.PASSWORD_TOO_COMMON,
+        ErrorCode.PASSWORD_CONTAINS_USERNAME,
+        ErrorCode.PASSWORD_CONTAINS_EMAIL,
+    ]
 
 
 class ApiError(Exception):
@@ -67,6 +86,13 @@ class ApiError(Exception):
     code: ClassVar[ErrorCode]
     detail: str
     headers: ClassVar[dict[str, str]] = {}
+    oauth_error: ClassVar[str | None] = None
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """What the client reads."""
+        oauth = {"error": self.oauth_error} if self.oauth_error else {}
+        return {"detail": self.detail, "code": self.code} | oauth
 
 
 class NotAuthenticated(ApiError):
@@ -94,6 +120,32 @@ class InvalidCredentials(ApiError):
     code = ErrorCode.INVALID_CREDENTIALS
     detail = "Incorrect username or password"
     headers: ClassVar = {"WWW-Authenticate": "Bearer"}
+    oauth_error = "invalid_grant"
+
+
+class InvalidGrant(ApiError):
+    """The refresh token is malformed, expired, used before, or its login session has ended (RFC 6749 section 5.2)."""
+
+    status = 400
+    code = ErrorCode.INVALID_GRANT
+    detail = "The refresh token is invalid or expired"
+    oauth_error = "invalid_grant"
+
+
+class UnsupportedGrantType(ApiError):
+    status = 400
+    code = ErrorCode.UNSUPPORTED_GRANT_TYPE
+    detail = "The grant type is neither password nor refresh_token"
+    oauth_error = "unsupported_grant_type"
+
+
+class MissingToken(ApiError):
+    """A revocation names no token (RFC 7009 section 2.2.1)."""
+
+    status = 400
+    code = ErrorCode.INVALID_REQUEST
+    detail = "The parameter token is missing"
+    oauth_error = "invalid_request"
 
 
 class NotEnoughPermissions(ApiError):
@@ -106,6 +158,12 @@ class UserNotFound(ApiError):
     status = 404
     code = ErrorCode.USER_NOT_FOUND
     detail = "User not found"
+
+
+class SessionNotFound(ApiError):
+    status = 404
+    code = ErrorCode.SESSION_NOT_FOUND
+    detail = "Session not found"
 
 
 class UsernameTaken(ApiError):
@@ -130,6 +188,39 @@ class CurrentPasswordIncorrect(ApiError):
     status = 400
     code = ErrorCode.CURRENT_PASSWORD_INCORRECT
     detail = "Current password incorrect"
+
+
+class WeakPassword(ApiError):
+    """A password that fits the rule but is easily guessed; it answers as a failed validation of that field."""
+
+    status = 422
+
+    @property
+    def body(self) -> dict[str, Any]:
+        return {"detail": [{"loc": ["body", "password"], "msg": self.detail, "type": self.code}], "code": self.code}
+
+
+class PasswordTooCommon(WeakPassword):
+    code = ErrorCode.PASSWORD_TOO_COMMON
+    detail = "The password is one of the commonest"
+
+
+class PasswordContainsUsername(WeakPassword):
+    code = ErrorCode.PASSWORD_CONTAINS_USERNAME
+    detail = "The password contains the username"
+
+
+class PasswordContainsEmail(WeakPassword):
+    code = ErrorCode.PASSWORD_CONTAINS_EMAIL
+    detail = "The password contains the e-mail address"
+
+
+class PreconditionFailed(ApiError):
+    """The user has changed since the version in `If-Match` (RFC 9110 section 13.1.1)."""
+
+    status = 412
+    code = ErrorCode.PRECONDITION_FAILED
+    detail = "The user has changed meanwhile"
 
 
 class LastAdmin(ApiError):
@@ -167,11 +258,24 @@ class NotReady(ApiError):
         self.detail = f"Not ready: {part}"
 
 
+class MissingParameters(RequestValidationError):
+    """A grant lacks parameters: a 422 as for any form, with the RFC's word beside it (RFC 6749 section 5.2)."""
+
+    oauth_error = "invalid_request"
+
+    def __init__(self, *names: str) -> None:
+        super().__init__([{"type": "missing", "loc": ("body", name), "msg": "Field required"} for name in names])
+
+
+INVALID: dict[int | str, dict[str, Any]] = {422: {"model": ValidationErrorBody, "description": "Validation failed"}}
+
+
 def responses(*errors: type[ApiError]) -> dict[int | str, dict[str, Any]]:
     """Declare errors for a route's OpenAPI document: one entry a status, naming each error's words."""
     declared: dict[int | str, dict[str, Any]] = {}
     for error in errors:
-        entry = declared.setdefault(error.status, {"model": ErrorBody, "description": error.detail})
+        model = OAuthErrorBody if error.oauth_error else ErrorBody
+        entry = declared.setdefault(error.status, {"model": model, "description": error.detail})
         if error.detail not in entry["description"].split("; "):
             entry["description"] += f"; {error.detail}"
         for name in error.headers:
@@ -191,12 +295,13 @@ def _answer(status: int, detail: Any, code: ErrorCode, headers: Any = None) -> R
 
 
 async def _api_error(_: Request, error: ApiError) -> Response:
-    return _answer(error.status, error.detail, error.code, error.headers)
+    return JSONResponse(error.body, error.status, error.headers)
 
 
 async def _validation_error(_: Request, error: RequestValidationError) -> Response:
     detail = [{key: item[key] for key in ("loc", "msg", "type")} for item in error.errors()]
-    return _answer(422, detail, ErrorCode.VALIDATION_ERROR)
+    oauth = {"error": error.oauth_error} if isinstance(error, MissingParameters) else {}
+    return JSONResponse({"detail": detail, "code": ErrorCode.VALIDATION_ERROR} | oauth, 422)
 
 
 async def _framework_error(request: Request, error: HTTPException) -> Response:

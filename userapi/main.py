@@ -12,7 +12,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from userapi import bootstrap, errors
 from userapi.database import Database
-from userapi.routes import auth, health, users
+from userapi.login import Login
+from userapi.routes import auth, health, sessions, users
 from userapi.security import Passwords, Tokens
 from userapi.settings import Settings, SettingsError, load_settings
 
@@ -28,8 +29,9 @@ def create_app(settings: Settings) -> FastAPI:
         app.state.database = database = Database(settings.url)
         app.state.passwords = passwords = Passwords(settings.bcrypt_rounds)
         try:
-            secret, notes = await bootstrap.prepare(settings, database, passwords)
-            app.state.tokens = Tokens(secret)
+            secrets, notes = await bootstrap.prepare(settings, database, passwords)
+            app.state.tokens = tokens = Tokens(secrets)
+            app.state.login = Login(settings, database, passwords, tokens)
             print(*notes, sep="\n", end="\n" if notes else "", flush=True)
             yield
         finally:
@@ -44,10 +46,11 @@ def create_app(settings: Settings) -> FastAPI:
         max_body_size=MAX_BODY_BYTES,
         generate_unique_id_function=_operation_id,
     )
-    app.state.settings = settings
     errors.install(app)
-    for module in (auth, users, health):
-        app.include_router(module.router)
+    for router in (auth.router, users.router, sessions.router, health.router):
+        app.include_router(router)
+    if settings.registration_enabled:
+        app.include_router(users.registration)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,

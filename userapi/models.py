@@ -6,7 +6,7 @@ A rule about a field stands once, in its named type.
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, EmailStr, Field
+from pydantic import MISSING, AfterValidator, EmailStr, Field
 from sqlalchemy import Dialect, Index, String
 from sqlalchemy.dialects.mysql import DATETIME
 from sqlalchemy.types import TypeEngine
@@ -16,6 +16,7 @@ from sqlmodel.sql.sqltypes import UTCDateTime
 
 MAX_ID = 2**31 - 1  # INTEGER on every database
 MAX_EMAIL = 254  # RFC 5321 section 4.5.3.1.3, without the angle brackets
+MIN_PASSWORD = 8  # characters
 MAX_PASSWORD_BYTES = 72  # all that bcrypt reads
 
 SQLModel.metadata.naming_convention = {
@@ -84,13 +85,21 @@ Age = Annotated[int, Field(ge=1, le=120, examples=[42])]
 Password = Annotated[
     str,
     Field(
-        min_length=8,
+        min_length=MIN_PASSWORD,
         max_length=MAX_PASSWORD_BYTES,
         examples=["Correct-Horse-7"],
-        description=f"8 characters to {MAX_PASSWORD_BYTES} bytes; a lower-case letter, an upper-case letter, a digit",
+        description=f"{MIN_PASSWORD} characters to {MAX_PASSWORD_BYTES} bytes;"
+        " a lower-case letter, an upper-case letter, a digit; not common, not containing the username",
         json_schema_extra={"format": "password", "writeOnly": True},
     ),
     AfterValidator(_strong),
+]
+CurrentPassword = Annotated[
+    str,
+    Field(
+        description="Required to change one's own password or e-mail address",
+        json_schema_extra={"format": "password", "writeOnly": True},
+    ),
 ]
 
 
@@ -123,6 +132,7 @@ class User(_Account, table=True):
     __tablename__: ClassVar[Any] = "users"
     __table_args__: ClassVar[Any] = (
         Index(None, "is_admin", "id"),
+        Index(None, "created_at", "id"),
         {"sqlite_autoincrement": True, "mysql_charset": "utf8mb4", "mysql_engine": "InnoDB"},
     )
 
@@ -139,10 +149,15 @@ class UserPublic(_Account):
     email: str  # checked on its way in; checking again costs 100 us a row
 
 
-class UserCreate(UserBase):
-    """A new user. `null` for `age` or `is_admin` is the same as leaving them out."""
+class UserRegister(UserBase):
+    """A new user that registers itself. `null` for `age` is the same as leaving it out."""
 
     password: Password
+
+
+class UserCreate(UserRegister):
+    """A new user that an admin makes."""
+
     is_admin: bool | None = None
 
 
@@ -155,9 +170,31 @@ class UserUpdate(SQLModel):
     age: Age | None = None
     is_admin: bool | None = None
     is_active: bool | None = None
-    current_password: str | None = Field(
-        None, repr=False, description="Required to change one's own password or e-mail address"
-    )
+    current_password: CurrentPassword | None = None
+
+
+class UserPatch(SQLModel):
+    """Changes to a user as a merge patch (RFC 7396): what is absent stays, `null` clears the age."""
+
+    username: Username | MISSING = MISSING
+    email: Email | MISSING = MISSING
+    password: Password | MISSING = MISSING
+    age: Age | MISSING | None = MISSING
+    is_admin: bool | MISSING = MISSING
+    is_active: bool | MISSING = MISSING
+    current_password: CurrentPassword | MISSING = MISSING
+
+
+class SessionPublic(SQLModel):
+    """A login session in an answer."""
+
+    id: int
+    created_at: datetime
+    last_used_at: datetime = Field(description="When it was begun or last refreshed")
+    expires_at: datetime = Field(description="When it ends unless it is refreshed")
+    user_agent: str | None
+    ip: str | None
+    current: bool = Field(description="Whether this request was made in it")
 
 
 class LoginSession(SQLModel, table=True):

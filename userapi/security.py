@@ -1,24 +1,25 @@
-"""Passwords (bcrypt) and tokens (JWT): what is computed from secrets, without any database."""
+"""Passwords (bcrypt, the commonest) and tokens (JWT): what needs no database."""
 
 import asyncio
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from typing import NamedTuple, TypeVar
+from functools import cache
+from typing import Any, NamedTuple, TypeVar
 
 import bcrypt
 import jwt
 from jwt.utils import base64url_encode
 
 from userapi.errors import InvalidToken, Overloaded
-from userapi.models import MAX_ID, MAX_PASSWORD_BYTES
+from userapi.models import MAX_ID, MAX_PASSWORD_BYTES, MIN_PASSWORD
 
 R = TypeVar("R")
 
 ALGORITHM = "HS256"
-REQUIRED_CLAIMS = ["sub", "sid", "iat", "exp", "aud"]
-ACCESS = "userapi:access"  # the audience that says a token's purpose (RFC 8725 section 3.9)
+REQUIRED_CLAIMS = ["sub", "sid", "gen", "iat", "exp", "aud"]
+ACCESS, REFRESH = "userapi:access", "userapi:refresh"  # a token's purpose is its audience (RFC 8725 section 3.9)
 MAX_WAITING = 32  # passwords a core; at cost 12 and 0.3 s each the last one waits 10 s
 
 
@@ -62,6 +63,23 @@ class Passwords:
         finally:
             self._room += 1
 
+    def outdated(self, hashed_password: str) -> bool:
+        """Tell whether a hash was made at another cost than is now asked for."""
+        return hashed_password.split("$")[2:3] != [f"{self._rounds:02}"]
+
+
+def is_common(password: str) -> bool:
+    """Tell whether a password is one of the commonest, whatever the case of its letters."""
+    return password.casefold() in _common_passwords()
+
+
+@cache
+def _common_passwords() -> frozenset[str]:
+    """Those of zxcvbn's ranked list that are long enough; it is all lower case, and takes 0.1 s to load."""
+    from zxcvbn.frequency_lists import FREQUENCY_LISTS  # noqa: PLC0415 - not before it is needed
+
+    return frozenset(word for word in FREQUENCY_LISTS["passwords"] if len(word) >= MIN_PASSWORD)
+
 
 def _matches(password: str, hashed_password: str) -> bool:
     secret = password.encode()
@@ -73,36 +91,44 @@ def _matches(password: str, hashed_password: str) -> bool:
         return False
 
 
-class AccessClaims(NamedTuple):
-    """Whom an access token speaks for, and in which login session."""
+class Claims(NamedTuple):
+    """Whom a token speaks for, in which login session; for a refresh token also the generation."""
 
     user_id: int
     session_id: int
+    generation: int
 
 
 class Tokens:
     """Signs and checks tokens (RFC 7519, RFC 8725)."""
 
-    def __init__(self, secret: str) -> None:
-        """`secret` is the HS256 key. It is prepared once: parsing it costs as much as checking a token."""
-        key = {"kty": "oct", "k": base64url_encode(secret.encode()).decode(), "alg": ALGORITHM}
-        self._key = jwt.PyJWK(key)
+    def __init__(self, secrets: list[str]) -> None:
+        """`secrets` are HS256 keys: the first signs, all verify. Parsing a key costs as much as checking a token."""
+        self._keys = [
+            jwt.PyJWK({"kty": "oct", "k": base64url_encode(secret.encode()).decode(), "alg": ALGORITHM})
+            for secret in secrets
+        ]
 
-    def issue_access(self, claims: AccessClaims, *, at: datetime, until: datetime) -> str:
-        """Give an access token that is good from `at` to `until`, as long as its login session lives."""
-        payload = {"sub": str(claims.user_id), "sid": claims.session_id, "iat": at, "exp": until, "aud": ACCESS}
-        return jwt.encode(payload, self._key, ALGORITHM)
+    def issue(self, purpose: str, claims: Claims, *, at: datetime, until: datetime) -> str:
+        """Give a token for `purpose` that is good from `at` to `until`, as long as its login session lives."""
+        payload: dict[str, Any] = {"sub": str(claims.user_id), "sid": claims.session_id, "gen": claims.generation}
+        payload |= {"iat": int(at.timestamp()), "exp": int(until.timestamp()), "aud": purpose}
+        return jwt.encode(payload, self._keys[0], ALGORITHM)
 
-    def read_access(self, token: str) -> AccessClaims:
-        """Check an access token's signature, purpose and time, and give its claims.
+    def read(self, purpose: str, token: str) -> Claims:
+        """Check a token's signature, purpose and time, and give its claims.
 
         Raises: InvalidToken. Whether the login session is still alive is for the database to say.
         """
-        try:
-            payload = jwt.decode(token, self._key, [ALGORITHM], options={"require": REQUIRED_CLAIMS}, audience=ACCESS)
-            claims = AccessClaims(int(payload["sub"]), int(payload["sid"]))
-        except (jwt.InvalidTokenError, ValueError, TypeError, OverflowError) as error:
-            raise InvalidToken from error
-        if not all(1 <= part <= MAX_ID for part in claims):
-            raise InvalidToken
-        return claims
+        for key in self._keys:
+            try:
+                payload = jwt.decode(token, key, [ALGORITHM], options={"require": REQUIRED_CLAIMS}, audience=purpose)
+                claims = Claims(int(payload["sub"]), int(payload["sid"]), int(payload["gen"]))
+            except jwt.InvalidSignatureError:
+                continue
+            except (jwt.InvalidTokenError, ValueError, TypeError, OverflowError) as error:
+                raise InvalidToken from error
+            if all(1 <= part <= MAX_ID for part in claims):
+                return claims
+            break
+        raise InvalidToken

@@ -1,12 +1,17 @@
 """Rules about login sessions. A token is good only while the row of its session is there."""
 
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from sqlalchemy import Row, bindparam, delete, true
 from sqlmodel import Session, col, select
 
+from userapi.errors import SessionNotFound
 from userapi.models import LoginSession, User, UserPublic
+
+GRACE = timedelta(seconds=10)  # parallel tabs may present the token just rotated out
+CLEANUP = 100  # expired sessions forgotten with each login, at most
 
 PUBLIC_COLUMNS: list[Any] = [getattr(User, name) for name in UserPublic.model_fields] + [User.version]
 
@@ -24,33 +29,98 @@ class Client(NamedTuple):
     ip: str | None
 
 
+class Lifetime(NamedTuple):
+    """How long a session lives: `idle` after it was last refreshed, never longer than `whole`."""
+
+    idle: timedelta
+    whole: timedelta
+
+
+class Current(NamedTuple):
+    """A session after a login or a refresh: what its tokens are made of."""
+
+    session_id: int
+    generation: int
+    rotated_at: datetime
+    expires_at: datetime
+
+
 def caller(session: Session, user_id: int, session_id: int) -> Row[Any] | None:
     """Give the public columns and the version of an active user who is logged in with this session."""
     row: Row[Any] | None = session.exec(_CALLER, params={"user_id": user_id, "session_id": session_id}).one_or_none()
     return row
 
 
-def open_session(
-    session: Session, user_id: int, verified_hash: str, client: Client, at: datetime, until: datetime
-) -> int | None:
-    """Begin a login session of a user whose password was just found to have `verified_hash`; give its id.
+def begin(
+    session: Session,
+    user_id: int,
+    verified_hash: str,
+    client: Client,
+    at: datetime,
+    lifetime: Lifetime,
+    better_hash: str | None = None,
+) -> Current | None:
+    """Begin a session of a user whose password was just found to have `verified_hash`, which `better_hash` replaces.
 
     None, if by now the user is gone, inactive, or has another password: the lock orders this against those changes.
     """
     user = session.exec(select(User).where(User.id == user_id).with_for_update()).one_or_none()
     if user is None or not user.is_active or user.hashed_password != verified_hash:
         return None
-    opened = LoginSession(
+    if better_hash is not None:
+        user.hashed_password = better_hash
+    _delete_expired(session, at)
+    begun = LoginSession(
         user_id=user_id,
         created_at=at,
         rotated_at=at,
-        expires_at=until,
-        user_agent=(client.user_agent or "")[:255] or None,
+        expires_at=at + min(lifetime),
+        user_agent=(client.user_agent or "").replace("\0", "")[:255] or None,
         ip=client.ip,
     )
-    session.add(opened)
+    session.add(begun)
     session.flush()
-    return opened.id
+    return _current(begun)
+
+
+def refresh(
+    session: Session, user_id: int, session_id: int, generation: int, at: datetime, lifetime: Lifetime
+) -> Current | None:
+    """Rotate a session's refresh token, of which `generation` was presented.
+
+    The one before the current, within the grace, gets the current one again; an older one was stolen or copied, and
+    ends the session. None, if the session has ended.
+    """
+    found = session.exec(
+        select(LoginSession).where(LoginSession.id == session_id, LoginSession.user_id == user_id).with_for_update()
+    ).one_or_none()
+    if found is None or found.expires_at <= at or not session.get_one(User, user_id).is_active:
+        return None
+    if generation == found.generation:
+        found.generation += 1
+        found.rotated_at = at
+        found.expires_at = min(at + lifetime.idle, found.created_at + lifetime.whole)
+    elif generation != found.generation - 1 or at - found.rotated_at > GRACE:
+        session.delete(found)
+        return None
+    return _current(found)
+
+
+def find_all(session: Session, user_id: int, at: datetime, page: int, page_size: int) -> Sequence[LoginSession]:
+    """Give a user's sessions, the newest first."""
+    alive = select(LoginSession).where(LoginSession.user_id == user_id, LoginSession.expires_at > at)
+    newest = alive.order_by(col(LoginSession.id).desc())
+    return session.exec(newest.limit(page_size).offset((page - 1) * page_size)).all()
+
+
+def end(session: Session, user_id: int, session_id: int) -> None:
+    """End one session of a user.
+
+    Raises: SessionNotFound.
+    """
+    one = delete(LoginSession).where(col(LoginSession.id) == session_id, col(LoginSession.user_id) == user_id)
+    if session.exec(one).rowcount == 0:
+        raise SessionNotFound
 
 
 def end_all(session: Session, user_id: int, *, keep: int | None = None) -> None:
@@ -61,6 +131,11 @@ def end_all(session: Session, user_id: int, *, keep: int | None = None) -> None:
     session.exec(ended)
 
 
-def delete_expired(session: Session, at: datetime) -> None:
-    """Forget the sessions that expired before `at`."""
-    session.exec(delete(LoginSession).where(col(LoginSession.expires_at) < at))
+def _current(found: LoginSession) -> Current:
+    return Current(found.id or 0, found.generation, found.rotated_at, found.expires_at)
+
+
+def _delete_expired(session: Session, at: datetime) -> None:
+    oldest = select(LoginSession.id).where(LoginSession.expires_at < at).order_by(col(LoginSession.expires_at))
+    if expired := session.exec(oldest.limit(CLEANUP)).all():
+        session.exec(delete(LoginSession).where(col(LoginSession.id).in_(expired)))

@@ -31,15 +31,23 @@ class Settings(BaseSettings):
     database_url: str = Field("sqlite:///./userapi.db", description="Where the users are kept")
     secret_key: SecretStr | None = Field(
         None,
-        description="Signs the tokens, at least 32 bytes; on SQLite made at the first start, beside the database file",
+        description="Signs the tokens, at least 32 bytes; several, with commas between: the first signs, all verify."
+        " On SQLite made at the first start, beside the database file",
     )
     access_token_expire_minutes: int = Field(30, ge=1, le=1440, description="Lifetime of an access token, in minutes")
+    refresh_token_expire_days: int = Field(
+        30, ge=1, le=3650, description="A login session ends when it is not refreshed for so many days"
+    )
+    session_max_days: int = Field(
+        90, ge=1, le=3650, description="A login session ends after so many days, refreshed or not"
+    )
     bcrypt_rounds: int = Field(12, ge=4, le=20, description="bcrypt's cost: each step doubles the work of a login")
     first_admin_username: str = Field("admin", description="Username of the admin made when there are no users")
     first_admin_email: str = Field("admin@example.com", description="E-mail address of that admin")
     first_admin_password: SecretStr | None = Field(
         None, description="Password of that admin; on SQLite one is generated and shown once"
     )
+    registration_enabled: bool = Field(False, description="Whether anybody may make an account: POST /register")
     migrate_on_start: bool | None = Field(
         None, description="Bring the schema to head before serving; unset: yes on SQLite, no elsewhere"
     )
@@ -62,8 +70,8 @@ class Settings(BaseSettings):
     @field_validator("secret_key")
     @classmethod
     def _strong_secret(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None:
-            check_secret(value.get_secret_value())
+        for secret in split_secrets(value.get_secret_value()) if value else []:
+            check_secret(secret)
         return value
 
     @field_validator("cors_origins", mode="before")
@@ -90,6 +98,11 @@ class Settings(BaseSettings):
     def embedded(self) -> bool:
         """Whether the database is SQLite, which lives inside the service."""
         return self.url.get_backend_name() == "sqlite"
+
+
+def split_secrets(secrets: str) -> list[str]:
+    """Give the signing keys of a list, the one that signs first."""
+    return re.split(r"[,\s]+", secrets.strip(", \n"))
 
 
 def check_secret(secret: str) -> None:

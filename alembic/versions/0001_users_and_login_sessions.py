@@ -1,5 +1,7 @@
 """users and login sessions"""
 
+from typing import Any
+
 import sqlalchemy as sa
 
 from alembic import op
@@ -10,7 +12,7 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
-TABLE = {"mysql_charset": "utf8mb4", "mysql_engine": "InnoDB", "sqlite_autoincrement": True}
+TABLE: dict[str, Any] = {"mysql_charset": "utf8mb4", "mysql_engine": "InnoDB", "sqlite_autoincrement": True}
 
 
 def upgrade() -> None:
@@ -34,6 +36,7 @@ def upgrade() -> None:
         **TABLE,
     )
     op.create_index("ix_users_is_admin_id", "users", ["is_admin", "id"])
+    op.create_index("ix_users_created_at_id", "users", ["created_at", "id"])
     op.create_table(
         "login_sessions",
         sa.Column("id", sa.Integer(), nullable=False),

@@ -1,51 +1,82 @@
-"""Logging in."""
+"""Tokens: got by logging in, renewed, revoked."""
 
-from datetime import timedelta
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Response
-from fastapi.security import OAuth2PasswordRequestForm
+from fastapi import APIRouter, Form, Response
 from pydantic import BaseModel, Field
 
-from userapi import accounts, sessions
-from userapi.dependencies import ClientDep, DatabaseDep, PasswordsDep, SettingsDep, TokensDep
-from userapi.errors import DatabaseUnavailable, InvalidCredentials, Overloaded, ValidationErrorBody, responses
-from userapi.models import now
-from userapi.security import AccessClaims
+from userapi.dependencies import ClientDep, LoginDep
+from userapi.errors import (
+    INVALID,
+    DatabaseUnavailable,
+    InvalidCredentials,
+    InvalidGrant,
+    MissingParameters,
+    MissingToken,
+    Overloaded,
+    UnsupportedGrantType,
+    responses,
+)
 
 router = APIRouter(tags=["auth"])
 
 
+class TokenRequest(BaseModel):
+    """A grant (RFC 6749 sections 4.3.2 and 6). Client credentials and scopes may come along and are ignored."""
+
+    grant_type: str | None = Field(None, description="`password`, also when absent, or `refresh_token`")
+    username: str | None = Field(None, description="Username or e-mail address; required with `password`")
+    password: str | None = Field(None, description="Required with `password`", json_schema_extra={"format": "password"})
+    refresh_token: str | None = Field(None, description="Required with `refresh_token`")
+    scope: str | None = None
+    client_id: str | None = None
+    client_secret: str | None = Field(None, json_schema_extra={"format": "password"})
+
+
 class TokenResponse(BaseModel):
-    """A successful login (RFC 6749 section 5.1)."""
+    """A granted pair of tokens (RFC 6749 section 5.1)."""
 
     access_token: str
     token_type: Literal["bearer"] = "bearer"
     expires_in: int = Field(description="Lifetime of the access token, in seconds")
+    refresh_token: str
 
 
 @router.post(
     "/token",
-    responses=responses(InvalidCredentials, Overloaded, DatabaseUnavailable) | {422: {"model": ValidationErrorBody}},
+    responses=responses(InvalidCredentials, InvalidGrant, UnsupportedGrantType, Overloaded, DatabaseUnavailable)
+    | INVALID,
 )
 async def log_in(
-    form: Annotated[OAuth2PasswordRequestForm, Depends()],
-    response: Response,
-    client: ClientDep,
-    database: DatabaseDep,
-    passwords: PasswordsDep,
-    tokens: TokensDep,
-    settings: SettingsDep,
+    form: Annotated[TokenRequest, Form()], client: ClientDep, login: LoginDep, response: Response
 ) -> TokenResponse:
-    """Log in with a username or an e-mail address, and the password."""
-    found = await database.read(accounts.credentials, form.username)
-    if not await passwords.verify(form.password, found and found.hashed_password) or found is None:
-        raise InvalidCredentials
-    lifetime = timedelta(minutes=settings.access_token_expire_minutes)
-    at = now()
-    session_id = await database.write(sessions.open_session, *found, client, at, at + lifetime)
-    if session_id is None:
-        raise InvalidCredentials
+    """Log in with username or e-mail address and password, or renew the tokens with a refresh token.
+
+    A refresh token serves once: the answer brings the next one. Presenting it again, more than 10 s later, ends the
+    session.
+    """
     response.headers["Cache-Control"] = "no-store"
-    token = tokens.issue_access(AccessClaims(found.user_id, session_id), at=at, until=at + lifetime)
-    return TokenResponse(access_token=token, expires_in=int(lifetime.total_seconds()))
+    if form.grant_type == "refresh_token":
+        if not form.refresh_token:
+            raise MissingParameters("refresh_token")
+        pair = await login.with_refresh_token(form.refresh_token)
+    elif form.grant_type in {None, "", "password"}:
+        if not form.username or not form.password:
+            raise MissingParameters(*(name for name in ("username", "password") if not getattr(form, name)))
+        pair = await login.with_password(form.username, form.password, client)
+    else:
+        raise UnsupportedGrantType
+    return TokenResponse(**pair._asdict())
+
+
+@router.post("/revoke", responses=responses(MissingToken, DatabaseUnavailable))
+async def revoke_token(
+    login: LoginDep,
+    token: Annotated[str, Form(description="An access or a refresh token")] = "",
+    token_type_hint: Annotated[str, Form(description="Ignored: both kinds are tried")] = "",  # noqa: ARG001
+) -> Response:
+    """Log out: end the session of this token (RFC 7009). A token that is none any more is fine, too."""
+    if not token:
+        raise MissingToken
+    await login.revoke(token)
+    return Response()

@@ -1,14 +1,16 @@
 """Users: made, listed, read, changed and deleted."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel
 
-from userapi import accounts
-from userapi.dependencies import AdminDep, CallerDep, DatabaseDep, PasswordsDep, TargetId
+from userapi import accounts, listing
+from userapi.database import Database
+from userapi.dependencies import AdminDep, CallerDep, DatabaseDep, IfMatch, LoginDep, PasswordsDep, TargetId
 from userapi.errors import (
+    INVALID,
     CurrentPasswordIncorrect,
     CurrentPasswordRequired,
     DatabaseUnavailable,
@@ -18,35 +20,32 @@ from userapi.errors import (
     NotAuthenticated,
     NotEnoughPermissions,
     Overloaded,
+    PreconditionFailed,
     UsernameTaken,
     UserNotFound,
-    ValidationErrorBody,
     responses,
 )
-from userapi.models import UserCreate, UserPublic, UserUpdate
-
-MAX_ROWS = 2**31 - 1
+from userapi.models import UserCreate, UserPatch, UserPublic, UserRegister, UserUpdate
+from userapi.security import Passwords
 
 router = APIRouter(
     prefix="/users",
     tags=["users"],
-    responses=responses(NotAuthenticated, InvalidToken, NotEnoughPermissions, DatabaseUnavailable)
-    | {422: {"model": ValidationErrorBody}},
+    responses=responses(NotAuthenticated, InvalidToken, NotEnoughPermissions, DatabaseUnavailable) | INVALID,
 )
+registration = APIRouter(tags=["auth"], responses=responses(DatabaseUnavailable) | INVALID)
 
-
-class ListQuery(BaseModel):
-    """Which users to list."""
-
-    page: int = Field(1, ge=1, description="Counted from 1; page times page_size stays below 2^31")
-    page_size: int = Field(10, ge=1, le=100)
-    is_active: bool | None = None
-
-    @model_validator(mode="after")
-    def _reachable(self) -> Self:
-        if self.page * self.page_size > MAX_ROWS:
-            raise ValueError("page times page_size must stay below 2^31")
-        return self
+_CREATE = responses(UsernameTaken, EmailTaken, Overloaded)
+_CHANGE = responses(
+    UsernameTaken,
+    EmailTaken,
+    CurrentPasswordRequired,
+    CurrentPasswordIncorrect,
+    LastAdmin,
+    UserNotFound,
+    PreconditionFailed,
+    Overloaded,
+)
 
 
 class Message(BaseModel):
@@ -55,62 +54,105 @@ class Message(BaseModel):
     message: str
 
 
-@router.post("", status_code=201, response_model=UserPublic, responses=responses(UsernameTaken, EmailTaken, Overloaded))
+@router.post("", status_code=201, response_model=UserPublic, responses=_CREATE)
 async def create_user(
     new: UserCreate, _: AdminDep, database: DatabaseDep, passwords: PasswordsDep, request: Request, response: Response
 ) -> Any:
     """Make a user (admins only)."""
-    user = await database.write(accounts.create, new, await passwords.hash(new.password))
-    response.headers["Location"] = f"{request.scope.get('root_path', '')}/users/{user.id}"
-    return user
+    return await _create(new, database, passwords, request, response)
+
+
+@registration.post("/register", status_code=201, response_model=UserPublic, responses=_CREATE)
+async def register(
+    new: UserRegister, database: DatabaseDep, passwords: PasswordsDep, request: Request, response: Response
+) -> Any:
+    """Make an account for oneself."""
+    return await _create(new, database, passwords, request, response)
 
 
 @router.get("", response_model=list[UserPublic])
-async def list_users(query: Annotated[ListQuery, Query()], _: AdminDep, database: DatabaseDep) -> Sequence[Any]:
-    """List users in the order of their ids (admins only)."""
-    return await database.read(accounts.find_page, query.page, query.page_size, query.is_active)
+async def list_users(
+    query: Annotated[listing.ListQuery, Query()],
+    _: AdminDep,
+    database: DatabaseDep,
+    request: Request,
+    response: Response,
+) -> Sequence[Any]:
+    """List users (admins only). `Link` leads to the first, previous, next and, with `total`, last page (RFC 8288)."""
+    page = await database.read(listing.find_page, query)
+    response.headers["Link"] = listing.links(query, page, _path(request))
+    if page.total is not None:
+        response.headers["X-Total-Count"] = str(page.total)
+    return page.rows
 
 
 @router.get("/{user_id}", response_model=UserPublic, responses=responses(UserNotFound))
-async def read_user(user_id: TargetId, caller: CallerDep, database: DatabaseDep) -> Any:
+async def read_user(user_id: TargetId, caller: CallerDep, database: DatabaseDep, response: Response) -> Any:
     """Read a user: oneself or, for admins, anybody."""
-    return caller.user if user_id == caller.user.id else await database.read(accounts.find, user_id)
+    user = caller.user if user_id == caller.user.id else await database.read(accounts.find, user_id)
+    return _tagged(user, response)
 
 
-@router.put(
-    "/{user_id}",
-    response_model=UserPublic,
-    responses=responses(
-        UsernameTaken,
-        EmailTaken,
-        CurrentPasswordRequired,
-        CurrentPasswordIncorrect,
-        LastAdmin,
-        UserNotFound,
-        Overloaded,
-    ),
-)
+@router.put("/{user_id}", response_model=UserPublic, responses=_CHANGE)
 async def update_user(
-    user_id: TargetId, changes: UserUpdate, caller: CallerDep, database: DatabaseDep, passwords: PasswordsDep
+    user_id: TargetId,
+    new: UserUpdate,
+    version: IfMatch,
+    caller: CallerDep,
+    database: DatabaseDep,
+    login: LoginDep,
+    response: Response,
 ) -> Any:
     """Change a user; what is absent or null stays. Only admins may change `is_admin` and `is_active`.
 
     Changing one's own password or e-mail address needs `current_password`. A new password ends all other sessions.
     """
-    verified_hash = new_hash = None
-    if user_id == caller.user.id and accounts.needs_current_password(caller, changes):
-        if changes.current_password is None:
-            raise CurrentPasswordRequired
-        verified_hash = await database.read(accounts.hash_of, user_id)
-        if not await passwords.verify(changes.current_password, verified_hash):
-            raise CurrentPasswordIncorrect
-    if changes.password is not None:
-        new_hash = await passwords.hash(changes.password)
-    return await database.write(accounts.update, user_id, changes, caller, verified_hash, new_hash)
+    changes = new.model_dump(exclude_none=True)
+    proof = await login.prove_change(caller, user_id, changes)
+    return _tagged(await database.write(accounts.update, user_id, changes, caller, version, *proof), response)
 
 
-@router.delete("/{user_id}", responses=responses(LastAdmin, UserNotFound))
-async def delete_user(user_id: TargetId, database: DatabaseDep) -> Message:
+@router.patch("/{user_id}", response_model=UserPublic, responses=_CHANGE)
+async def patch_user(
+    user_id: TargetId,
+    new: UserPatch,
+    version: IfMatch,
+    caller: CallerDep,
+    database: DatabaseDep,
+    login: LoginDep,
+    response: Response,
+) -> Any:
+    """Change a user by a JSON merge patch (RFC 7396): what is absent stays, `"age": null` clears the age.
+
+    Else as with PUT.
+    """
+    changes = new.model_dump()
+    proof = await login.prove_change(caller, user_id, changes)
+    return _tagged(await database.write(accounts.update, user_id, changes, caller, version, *proof), response)
+
+
+@router.delete("/{user_id}", responses=responses(LastAdmin, UserNotFound, PreconditionFailed))
+async def delete_user(user_id: TargetId, version: IfMatch, database: DatabaseDep) -> Message:
     """Delete a user: oneself or, for admins, anybody."""
-    await database.write(accounts.delete, user_id)
+    await database.write(accounts.delete, user_id, version)
     return Message(message="User deleted successfully")
+
+
+async def _create(
+    new: UserRegister, database: Database, passwords: Passwords, request: Request, response: Response
+) -> Any:
+    accounts.refuse_guessable(new.password, new.username, new.email)
+    user = await database.write(accounts.create, new, await passwords.hash(new.password))
+    response.headers["Location"] = f"{_path(request)}/{user.id}"
+    return _tagged(user, response)
+
+
+def _path(request: Request) -> str:
+    """The path of the users as the client sees it, behind a proxy that cuts a prefix off."""
+    return f"{request.scope.get('root_path', '')}/users"
+
+
+def _tagged(user: Any, response: Response) -> Any:
+    """The user, with its version as the answer's `ETag` (RFC 9110 section 8.8.3)."""
+    response.headers["ETag"] = f'"{user.version}"'
+    return user

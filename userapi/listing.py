@@ -1,0 +1,223 @@
+"""Which users a list shows, in which order, from where on."""
+
+import base64
+import binascii
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Annotated, Any, Literal, NamedTuple, Self
+from urllib.parse import urlencode
+
+from pydantic import AwareDatetime, BaseModel, Field, TypeAdapter, ValidationError, model_validator
+from sqlalchemy import Row, Select, and_, bindparam, func, not_, select, tuple_, union, union_all
+from sqlalchemy.sql.elements import ColumnElement
+from sqlmodel import Session, col
+
+from userapi.models import MAX_EMAIL, User, UserId, canonical
+from userapi.sessions import PUBLIC_COLUMNS
+
+MAX_ROWS = 2**31 - 1
+LAST_CHARACTER = "\U0010ffff"
+
+Sort = Literal["id", "-id", "username", "-username", "email", "-email", "created_at", "-created_at"]
+
+_Key = Annotated[str, Field(max_length=MAX_EMAIL, pattern=r"^[^\x00]*$")]
+_Instant = Annotated[AwareDatetime, Field(ge=datetime(1970, 1, 1, tzinfo=UTC), le=datetime(9000, 1, 1, tzinfo=UTC))]
+_ORDERS: dict[str, tuple[list[Any], TypeAdapter[Any]]] = {
+    "id": ([User.id], TypeAdapter(tuple[UserId])),
+    "username": ([User.username_key], TypeAdapter(tuple[_Key])),
+    "email": ([User.email_key], TypeAdapter(tuple[_Key])),
+    "created_at": ([User.created_at, User.id], TypeAdapter(tuple[_Instant, UserId])),
+}
+_MATCHED = "matched"  # the order of a search: by the name that matches, username or e-mail address
+_MATCHED_KEY = TypeAdapter(tuple[_Key])
+
+
+class ListQuery(BaseModel):
+    """Which users to list."""
+
+    page: int = Field(1, ge=1, description="Counted from 1; page times page_size stays below 2^31")
+    page_size: int = Field(10, ge=1, le=100)
+    is_active: bool | None = None
+    is_admin: bool | None = None
+    q: str | None = Field(
+        None,
+        min_length=1,
+        max_length=MAX_EMAIL,
+        pattern=r"^[^\x00]*$",
+        description="Start of the username or of the e-mail address, in any letter case",
+    )
+    sort: Sort | None = Field(
+        None, description="`-` for descending. Without: by id or, under `q`, by the name that matches"
+    )
+    after: str | None = Field(
+        None, max_length=2048, description="A cursor from `Link`: the users after it, whatever the depth, as fast"
+    )
+    total: bool = Field(False, description="Count them all, in `X-Total-Count`")
+
+    @model_validator(mode="after")
+    def _reachable(self) -> Self:
+        if self.page * self.page_size > MAX_ROWS:
+            raise ValueError("page times page_size must stay below 2^31")
+        if self.after is not None:
+            if "page" in self.model_fields_set:
+                raise ValueError("page and after exclude each other")
+            _decode(self.after, self.order)
+        return self
+
+    @property
+    def order(self) -> str:
+        """What the list is sorted by."""
+        return self.sort or (_MATCHED if self.q else "id")
+
+
+class Page(NamedTuple):
+    """The public columns of some users, whether more follow, and how many there are in all, if that was asked."""
+
+    rows: Sequence[Row[Any]]
+    more: bool
+    total: int | None
+
+
+def find_page(session: Session, query: ListQuery) -> Page:
+    """Give the users of a page or after a cursor."""
+    offset = 0 if query.after else (query.page - 1) * query.page_size
+    parameters: dict[str, Any] = {"limit": query.page_size + 1, "offset": offset, "reach": offset + query.page_size + 1}
+    parameters["last"] = parameters["reach"] - 1
+    if query.q is not None:
+        prefix = canonical(query.q.strip())
+        parameters |= {"low": prefix, "high": prefix + LAST_CHARACTER}
+    if query.after is not None:
+        parameters |= {f"after_{n}": value for n, value in enumerate(_decode(query.after, query.order))}
+    shape = (query.q is not None, query.is_active, query.is_admin)
+    rows = session.exec(_statement(query.order, query.after is not None, *shape), params=parameters).all()
+    total = session.exec(_count(*shape), params=parameters).one()[0] if query.total else None
+    return Page(rows[: query.page_size], len(rows) > query.page_size, total)
+
+
+def links(query: ListQuery, page: Page, path: str) -> str:
+    """Give the `Link` header (RFC 8288): relative references that keep the filters.
+
+    Who numbers the pages gets numbers; else the next page is a cursor, which costs the same at any depth.
+    """
+    kept = query.model_dump(include=query.model_fields_set - {"page", "after"}, exclude_none=True, mode="json")
+
+    def link(relation: str, **position: Any) -> str:
+        parameters = {
+            name: str(value).lower() if isinstance(value, bool) else value for name, value in (kept | position).items()
+        }
+        return f'<{path}?{urlencode(parameters)}>; rel="{relation}"' if parameters else f'<{path}>; rel="{relation}"'
+
+    numbered = "page" in query.model_fields_set
+    found = [link("first", **({"page": 1} if numbered else {}))]
+    if numbered and query.page > 1:
+        found.append(link("prev", page=query.page - 1))
+    if page.more and numbered and (query.page + 1) * query.page_size <= MAX_ROWS:
+        found.append(link("next", page=query.page + 1))
+    elif page.more:
+        found.append(link("next", after=_encode(page.rows[-1], query.order)))
+    if page.total is not None:
+        found.append(link("last", page=max(1, -(-page.total // query.page_size))))
+    return ", ".join(found)
+
+
+def _encode(row: Row[Any], order: str) -> str:
+    name = order.removeprefix("-")
+    values: dict[str, Any] = {
+        "id": (row.id,),
+        "username": (canonical(row.username),),
+        "email": (canonical(row.email),),
+        "created_at": (row.created_at, row.id),
+    }
+    key = (row.matched,) if order == _MATCHED else values[name]
+    return base64.urlsafe_b64encode(order.encode() + b":" + _adapter(order).dump_json(key)).decode().rstrip("=")
+
+
+def _decode(cursor: str, order: str) -> tuple[Any, ...]:
+    try:
+        made_for, _, key = base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True).partition(b":")
+        values: tuple[Any, ...] = _adapter(order).validate_json(key)
+    except (ValueError, binascii.Error, ValidationError):
+        raise ValueError("after is not a cursor of this order") from None
+    if made_for != order.encode():
+        raise ValueError("after is not a cursor of this order")
+    return values
+
+
+def _adapter(order: str) -> TypeAdapter[Any]:
+    return _MATCHED_KEY if order == _MATCHED else _ORDERS[order.removeprefix("-")][1]
+
+
+def _starts(column: Any) -> ColumnElement[bool]:
+    """A prefix as a range: an index serves it on every database, and no character is a wildcard."""
+    return and_(column >= bindparam("low"), column < bindparam("high"))
+
+
+def _filters(is_active: bool | None, is_admin: bool | None) -> list[ColumnElement[bool]]:
+    wanted = [(col(User.is_active), is_active), (col(User.is_admin), is_admin)]
+    return [column == value for column, value in wanted if value is not None]
+
+
+def _matches() -> Any:
+    found = union(
+        select(col(User.id)).where(_starts(User.username_key)), select(col(User.id)).where(_starts(User.email_key))
+    )
+    return found.subquery("matches")
+
+
+@lru_cache(256)
+def _count(q: bool, is_active: bool | None, is_admin: bool | None) -> Any:
+    statement = select(func.count()).select_from(User).where(*_filters(is_active, is_admin))
+    if not q:
+        return statement
+    matches = _matches()
+    return statement.join(matches, matches.c.id == User.id)
+
+
+@lru_cache(256)
+def _statement(order: str, after: bool, q: bool, is_active: bool | None, is_admin: bool | None) -> Any:
+    filters = _filters(is_active, is_admin)
+    if order == _MATCHED:
+        return _matched_order(filters, after)
+    statement: Select[Any] = select(*PUBLIC_COLUMNS).where(*filters)
+    if q:
+        matches = _matches()
+        statement = statement.join(matches, matches.c.id == User.id)
+    keys, descending = _ORDERS[order.removeprefix("-")][0], order.startswith("-")
+    if after:
+        bounds = [bindparam(f"after_{n}", type_=key.type) for n, key in enumerate(keys)]
+        first, rest = (
+            (keys[0] <= bounds[0], tuple_(*keys) < tuple_(*bounds))
+            if descending
+            else (
+                keys[0] >= bounds[0],
+                tuple_(*keys) > tuple_(*bounds),
+            )
+        )
+        statement = statement.where(first, rest)  # the first alone, since MySQL cannot use an index for the second
+    statement = statement.order_by(*(key.desc() if descending else key for key in keys))
+    return statement.limit(bindparam("limit")).offset(bindparam("offset"))
+
+
+def _matched_order(filters: list[ColumnElement[bool]], after: bool) -> Any:
+    """Users by the name that matches: two ranges of two indexes, merged, each read no further than the page reaches.
+
+    Who matches by both names stands under the username only. Those are skipped in the range of addresses, so that one
+    is read just as far as the usernames of this page go.
+    """
+
+    def reach(column: Any, *conditions: Any) -> Any:
+        beyond = [column > bindparam("after_0")] if after else []
+        found = select(col(User.id), column.label("matched")).where(_starts(column), *filters, *beyond, *conditions)
+        return found.order_by(column).limit(bindparam("reach"))
+
+    by_username = reach(User.username_key)
+    names = by_username.cte("names")
+    last_name = select(names.c.matched).order_by(names.c.matched).limit(1).offset(bindparam("last"))
+    edge = func.coalesce(last_name.scalar_subquery(), bindparam("high"))
+    addresses = reach(User.email_key, not_(_starts(User.username_key)), col(User.email_key) <= edge).subquery(
+        "addresses"
+    )
+    both = union_all(select(names.c.id, names.c.matched), select(addresses.c.id, addresses.c.matched)).subquery("both")
+    page = select(both).order_by(both.c.matched).limit(bindparam("limit")).offset(bindparam("offset")).subquery("page")
+    return select(*PUBLIC_COLUMNS, page.c.matched).join(page, page.c.id == User.id).order_by(page.c.matched)

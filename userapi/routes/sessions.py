@@ -1,0 +1,62 @@
+"""Login sessions: seen and ended by their user or an admin."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query
+
+from userapi import accounts, sessions
+from userapi.dependencies import CallerDep, DatabaseDep, TargetId
+from userapi.errors import (
+    INVALID,
+    DatabaseUnavailable,
+    InvalidToken,
+    NotAuthenticated,
+    NotEnoughPermissions,
+    SessionNotFound,
+    UserNotFound,
+    responses,
+)
+from userapi.models import MAX_ID, SessionPublic, UserId, now
+
+router = APIRouter(
+    prefix="/users/{user_id}/sessions",
+    tags=["sessions"],
+    responses=responses(NotAuthenticated, InvalidToken, NotEnoughPermissions, UserNotFound, DatabaseUnavailable)
+    | INVALID,
+)
+
+
+@router.get("")
+async def list_sessions(
+    user_id: TargetId,
+    caller: CallerDep,
+    database: DatabaseDep,
+    page: Annotated[int, Query(ge=1, le=MAX_ID // 100)] = 1,
+    page_size: Annotated[int, Query(ge=1, le=100)] = 100,
+) -> list[SessionPublic]:
+    """List the sessions of a user, the newest first."""
+    found = await database.read(sessions.find_all, user_id, now(), page, page_size)
+    if not found and user_id != caller.user.id:
+        await database.read(accounts.find, user_id)
+    return [
+        SessionPublic(**session.model_dump(), last_used_at=session.rotated_at, current=session.id == caller.session_id)
+        for session in found
+    ]
+
+
+@router.delete("", status_code=204)
+async def end_sessions(
+    user_id: TargetId, caller: CallerDep, database: DatabaseDep, *, keep_current: bool = False
+) -> None:
+    """End all sessions of a user; with `keep_current`, all but the one of this request."""
+    if user_id != caller.user.id:
+        await database.read(accounts.find, user_id)
+    await database.write(sessions.end_all, user_id, keep=caller.session_id if keep_current else None)
+
+
+@router.delete("/{session_id}", status_code=204, responses=responses(SessionNotFound))
+async def end_session(
+    user_id: TargetId, session_id: Annotated[UserId, Path(description="A session's id")], database: DatabaseDep
+) -> None:
+    """End a session; its tokens die with it."""
+    await database.write(sessions.end, user_id, session_id)
