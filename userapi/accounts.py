@@ -8,7 +8,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
 from userapi import sessions
-from userapi.database import RunAgain
+from userapi.database import RunAgain, note
 from userapi.errors import (
     ApiError,
     CurrentPasswordIncorrect,
@@ -48,6 +48,7 @@ class Credentials(NamedTuple):
 
     user_id: int
     hashed_password: str
+    is_active: bool
 
 
 class NewPassword(NamedTuple):
@@ -74,15 +75,21 @@ def credentials(session: Session, login: str) -> Credentials | None:
     if "\0" in key:  # PostgreSQL refuses it
         return None
     column = User.email_key if "@" in key else User.username_key  # no username has an @
-    row = session.exec(select(User.id, User.hashed_password, column).where(column == key)).one_or_none()
-    if row is None or row[2] != key:  # MySQL ignores trailing spaces
+    user = session.exec(select(User).where(column == key)).one_or_none()
+    if user is None or key not in {user.username_key, user.email_key}:  # MySQL ignores trailing spaces
         return None
-    return Credentials(row[0] or 0, row[1])
+    return Credentials(user.id or 0, user.hashed_password, user.is_active)
 
 
-def hash_of(session: Session, user_id: int) -> str | None:
-    """Give the hash of a user's password."""
-    return session.exec(select(User.hashed_password).where(User.id == user_id)).one_or_none()
+def logins(session: Session, username: str) -> tuple[str, str]:
+    """Give the two names that a user logs in with.
+
+    Raises: UserNotFound.
+    """
+    user = session.exec(select(User).where(User.username_key == canonical(username))).one_or_none()
+    if user is None:
+        raise UserNotFound
+    return user.username_key, user.email_key
 
 
 def any_user(session: Session) -> bool:
@@ -104,6 +111,7 @@ def create(session: Session, new: UserRegister, hashed_password: str) -> User:
     )
     session.add(user)
     _flush(session, user)
+    note(session, "user_created", user_id=user.id, is_admin=user.is_admin)
     return user
 
 
@@ -158,6 +166,10 @@ def update(
     user.updated_at = now()
     user.version += 1
     _flush(session, user)
+    if differing.get("is_admin"):
+        note(session, "admin_granted", user_id=user_id, by=by.user.id)
+    if new_password is not None:
+        note(session, "password_changed", user_id=user_id, by=by.user.id)
     if not user.is_active:
         sessions.end_all(session, user_id)
     elif new_password is not None:
@@ -192,6 +204,7 @@ def set_password(session: Session, username: str, new: NewPassword) -> None:
     user = _lock_named(session, username)
     refuse_guessable(new.password, user.username, user.email)
     user.hashed_password, user.updated_at, user.version = new.hashed_password, now(), user.version + 1
+    note(session, "password_changed", user_id=user.id, by="operator")
     sessions.end_all(session, user.id or 0)
 
 
@@ -204,6 +217,7 @@ def promote(session: Session, username: str) -> bool:
     if _is_active_admin(user):
         return False
     user.is_admin = user.is_active = True
+    note(session, "admin_granted", user_id=user.id, by="operator")
     user.updated_at, user.version = now(), user.version + 1
     return True
 
@@ -217,6 +231,7 @@ def delete(session: Session, user_id: int, version: Version = None) -> None:
     if _is_active_admin(user):
         _require_other_admin(session, user)
     session.delete(user)
+    note(session, "user_deleted", user_id=user_id)
 
 
 def _is_active_admin(user: User) -> bool:

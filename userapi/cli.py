@@ -9,12 +9,13 @@ import click
 import uvicorn
 from pydantic import TypeAdapter, ValidationError
 
-from userapi import accounts, bootstrap
+from userapi import accounts, bootstrap, logs
 from userapi.database import Database, sqlite_file
 from userapi.errors import ApiError, UserNotFound
 from userapi.models import Password, UserCreate
 from userapi.security import Passwords
 from userapi.settings import Settings, SettingsError, load_settings
+from userapi.throttle import Throttle
 
 R = TypeVar("R")
 
@@ -51,6 +52,10 @@ def serve(host: str, port: int, workers: int, reload: bool) -> None:
         workers=workers,
         reload=reload,
         server_header=False,
+        access_log=False,
+        log_config=logs.configuration(settings.log_format),
+        proxy_headers=bool(settings.forwarded_allow_ips),
+        forwarded_allow_ips=settings.forwarded_allow_ips,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
 
@@ -124,6 +129,25 @@ def set_password(username: str, password_stdin: bool) -> None:
 
     _run(settings, changed)
     click.echo(f"{username} has a new password; its sessions are ended")
+
+
+@cli.command()
+@click.argument("username")
+def unlock(username: str) -> None:
+    """Let a user log in again at once that the throttle has locked out."""
+    settings = _settings()
+    if settings.throttle_storage_url is None:
+        _fail("each server process keeps its own throttle: set THROTTLE_STORAGE_URL, or restart the service")
+    throttle = Throttle(settings.throttle_storage_url)
+
+    async def unlocked(database: Database, _: Passwords) -> None:
+        for login in await database.read(accounts.logins, username):
+            await throttle.forgive(login)
+        if throttle.alone:
+            raise bootstrap.Refusal("the throttle's storage does not answer")
+
+    _run(settings, unlocked)
+    click.echo(f"{username} may log in again")
 
 
 def _settings() -> Settings:

@@ -23,6 +23,7 @@ from sqlalchemy.pool import NullPool, StaticPool
 from sqlmodel import Session
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from userapi import logs
 from userapi.errors import DatabaseUnavailable
 
 log = logging.getLogger(__name__)
@@ -52,6 +53,7 @@ _MYSQL_TIMEOUTS = (
 )
 _CONFLICT_STATES = {"40001", "40P01"}  # PostgreSQL: serialization failure, deadlock
 _CONFLICT_NUMBERS = {1213, 1020}  # MySQL: deadlock; MariaDB: record has changed since last read
+_EVENTS = "userapi.events"
 _SQLITE_BUSY = {5, 6}  # SQLITE_BUSY, SQLITE_LOCKED
 
 
@@ -199,12 +201,19 @@ class Database:
             if write:
                 session.flush()
                 _commit(session)
+            for name, fields in session.info.get(_EVENTS, ()):
+                logs.event(name, **fields)
             return result
         except BaseException:
             session.rollback()
             raise
         finally:
             session.close()
+
+
+def note(session: Session, event: str, **fields: Any) -> None:
+    """Have an event logged once the unit is committed, and only then."""
+    session.info.setdefault(_EVENTS, []).append((event, fields))
 
 
 def _commit(session: Session) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from fastapi import Depends, Header, Path, Request
 from fastapi.security import OAuth2PasswordBearer
 
-from userapi import accounts, sessions
+from userapi import accounts, edge, sessions
 from userapi.accounts import Caller
 from userapi.database import Database
 from userapi.errors import InvalidToken, NotAuthenticated, NotEnoughPermissions
@@ -52,6 +52,7 @@ async def _caller(request: Request, token: Annotated[str | None, Depends(_bearer
     user = await state.database.read(sessions.caller, user_id, session_id)
     if user is None:
         raise InvalidToken
+    request.scope[edge.USER_ID] = user_id
     return Caller(user, session_id)
 
 

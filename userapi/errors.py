@@ -1,17 +1,15 @@
 """The errors clients may meet: each class says its status, its stable code and its words, once."""
 
-import logging
 from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any, ClassVar, Literal
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, RedirectResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
-
-log = logging.getLogger(__name__)
+from starlette.routing import Match
 
 
 class ErrorCode(StrEnum):
@@ -38,6 +36,7 @@ class ErrorCode(StrEnum):
     LAST_ADMIN = "last_admin"
     PRECONDITION_FAILED = "precondition_failed"
     DATABASE_UNAVAILABLE = "database_unavailable"
+    TOO_MANY_ATTEMPTS = "too_many_attempts"
     OVERLOADED = "overloaded"
     NOT_READY = "not_ready"
     NOT_FOUND = "not_found"
@@ -229,6 +228,18 @@ class LastAdmin(ApiError):
     detail = "At least one active admin must remain"
 
 
+class TooManyAttempts(ApiError):
+    """Too many wrong passwords came for this account or from this address (RFC 6585 section 4)."""
+
+    status = 429
+    code = ErrorCode.TOO_MANY_ATTEMPTS
+    detail = "Too many failed attempts, try again later"
+    headers: ClassVar = {"Retry-After": "30"}
+
+    def __init__(self, seconds: int) -> None:
+        self.headers = {"Retry-After": str(seconds)}  # type: ignore[misc]  # this one varies
+
+
 class DatabaseUnavailable(ApiError):
     """The database did not answer in time; the request may be repeated (RFC 9110 section 15.6.4)."""
 
@@ -306,14 +317,27 @@ async def _validation_error(_: Request, error: RequestValidationError) -> Respon
 
 async def _framework_error(request: Request, error: HTTPException) -> Response:
     headers = dict(error.headers or {})
+    if error.status_code == 404 and (elsewhere := _without_slash(request)):
+        return elsewhere
     if error.status_code == 405:
         headers["Allow"] = ", ".join(sorted(_methods_of_path(request)))
     code = _FRAMEWORK_CODES.get(error.status_code, ErrorCode.BAD_REQUEST)
     return _answer(error.status_code, error.detail, code, headers)
 
 
-async def _internal_error(_: Request, __: Exception) -> Response:
-    return _answer(500, "Internal server error", ErrorCode.INTERNAL_ERROR)
+internal_error = _answer(500, "Internal server error", ErrorCode.INTERNAL_ERROR)
+too_large = _answer(413, "Content Too Large", ErrorCode.PAYLOAD_TOO_LARGE)
+
+
+def _without_slash(request: Request) -> Response | None:
+    """Send a client with a needless slash on, by a reference relative to the host: `Host` may be anybody's word."""
+    path, query = request.url.path.rstrip("/"), request.url.query
+    scope = {**request.scope, "path": request.scope["path"].rstrip("/")}
+    if scope["path"] == request.scope["path"] or not any(
+        route.matches(scope)[0] is not Match.NONE for route in request.app.routes
+    ):
+        return None
+    return RedirectResponse(f"{path}?{query}" if query else path, 307)
 
 
 def _methods_of_path(request: Request) -> Iterable[str]:
@@ -321,7 +345,7 @@ def _methods_of_path(request: Request) -> Iterable[str]:
     methods = set()
     for method in ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"):
         scope = {**request.scope, "method": method}
-        if any(route.matches(scope)[0].value == 2 for route in request.app.routes):
+        if any(route.matches(scope)[0] is Match.FULL for route in request.app.routes):
             methods.add(method)
     return methods
 
@@ -331,4 +355,3 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(ApiError, _api_error)  # type: ignore[arg-type]  # Starlette types the widest error
     app.add_exception_handler(RequestValidationError, _validation_error)  # type: ignore[arg-type]  # as above
     app.add_exception_handler(HTTPException, _framework_error)  # type: ignore[arg-type]  # as above
-    app.add_exception_handler(Exception, _internal_error)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from userapi import accounts, sessions
+from userapi import accounts, logs, sessions
 from userapi.database import Database
 from userapi.errors import (
     CurrentPasswordIncorrect,
@@ -13,10 +13,12 @@ from userapi.errors import (
     InvalidGrant,
     InvalidToken,
     SessionNotFound,
+    TooManyAttempts,
 )
 from userapi.models import now
 from userapi.security import ACCESS, REFRESH, Claims, Passwords, Tokens
 from userapi.settings import Settings
+from userapi.throttle import Throttle
 
 
 class TokenPair(NamedTuple):
@@ -30,8 +32,10 @@ class TokenPair(NamedTuple):
 class Login:
     """Checks who somebody is: between the units of work stands bcrypt, so this is more than one of them."""
 
-    def __init__(self, settings: Settings, database: Database, passwords: Passwords, tokens: Tokens) -> None:
-        self._database, self._passwords, self._tokens = database, passwords, tokens
+    def __init__(
+        self, settings: Settings, database: Database, passwords: Passwords, tokens: Tokens, throttle: Throttle | None
+    ) -> None:
+        self._database, self._passwords, self._tokens, self._throttle = database, passwords, tokens, throttle
         self._access_lifetime = timedelta(minutes=settings.access_token_expire_minutes)
         self._lifetime = sessions.Lifetime(
             idle=timedelta(days=settings.refresh_token_expire_days), whole=timedelta(days=settings.session_max_days)
@@ -40,10 +44,12 @@ class Login:
     async def with_password(self, username: str, password: str, client: sessions.Client) -> TokenPair:
         """Begin a session for a username or e-mail address and its password (RFC 6749 section 4.3).
 
-        Raises: InvalidCredentials, Overloaded, DatabaseUnavailable. Unknown, wrong and inactive take the same time.
+        Raises: InvalidCredentials, TooManyAttempts, Overloaded, DatabaseUnavailable. Unknown, wrong and inactive take
+        the same time.
         """
+        await self._admit(username, client)
         found = await self._database.read(accounts.credentials, username)
-        if not await self._passwords.verify(password, found and found.hashed_password) or found is None:
+        if not await self._verify(username, password, found, client) or found is None:
             raise InvalidCredentials
         outdated = self._passwords.outdated(found.hashed_password)
         better_hash = await self._passwords.hash(password) if outdated else None
@@ -52,6 +58,7 @@ class Login:
         )
         if begun is None:
             raise InvalidCredentials
+        logs.event("login_succeeded", user_id=found.user_id, session_id=begun.session_id, ip=client.ip)
         return self._pair(found.user_id, begun, begun.rotated_at)
 
     async def with_refresh_token(self, token: str) -> TokenPair:
@@ -79,28 +86,51 @@ class Login:
                 continue
 
     async def prove_change(
-        self, caller: accounts.Caller, user_id: int, changes: Mapping[str, Any]
+        self, caller: accounts.Caller, user_id: int, changes: Mapping[str, Any], client: sessions.Client
     ) -> tuple[str | None, accounts.NewPassword | None]:
         """Do what a change of a user needs of bcrypt: check the caller's current password, hash the new one.
 
         Gives the hash that the current password was found to have, None if it was not needed, and the new password.
 
-        Raises: CurrentPasswordRequired, CurrentPasswordIncorrect, Overloaded, DatabaseUnavailable.
+        Raises: CurrentPasswordRequired, CurrentPasswordIncorrect, TooManyAttempts, Overloaded, DatabaseUnavailable.
         """
         verified_hash = new_password = None
         if user_id == caller.user.id and accounts.needs_current_password(caller, changes):
-            verified_hash = await self._verify_own(caller, changes.get("current_password"))
+            verified_hash = await self._verify_own(caller, changes.get("current_password"), client)
         if password := changes.get("password"):
             new_password = accounts.NewPassword(password, await self._passwords.hash(password))
         return verified_hash, new_password
 
-    async def _verify_own(self, caller: accounts.Caller, password: str | None) -> str:
+    async def _verify_own(self, caller: accounts.Caller, password: str | None, client: sessions.Client) -> str:
         if password is None:
             raise CurrentPasswordRequired
-        hashed_password = await self._database.read(accounts.hash_of, caller.user.id)
-        if hashed_password is None or not await self._passwords.verify(password, hashed_password):
+        await self._admit(caller.user.username, client)
+        found = await self._database.read(accounts.credentials, caller.user.username)
+        if not await self._verify(caller.user.username, password, found, client) or found is None:
             raise CurrentPasswordIncorrect
-        return hashed_password
+        return found.hashed_password
+
+    async def _admit(self, login: str, client: sessions.Client) -> None:
+        try:
+            if self._throttle is not None:
+                await self._throttle.check(login, client.ip)
+        except TooManyAttempts:
+            logs.event("login_throttled", login=login[:64], ip=client.ip)
+            raise
+
+    async def _verify(
+        self, login: str, password: str, found: accounts.Credentials | None, client: sessions.Client
+    ) -> bool:
+        """Check a password; whoever was locked while waiting for the turn is refused like the rest."""
+        async with self._passwords.turn():
+            await self._admit(login, client)
+            right = await self._passwords.verify(password, found and found.hashed_password)
+            right = right and found is not None and found.is_active
+            if self._throttle is not None:
+                await (self._throttle.forgive(login) if right else self._throttle.fail(login, client.ip))
+        if not right:
+            logs.event("login_failed", login=login[:64], user_id=found and found.user_id, ip=client.ip)
+        return right
 
     def _pair(self, user_id: int, current: sessions.Current, at: datetime) -> TokenPair:
         """The tokens of a session. Those of one generation have the same refresh token, whoever asks for it."""

@@ -8,16 +8,18 @@ from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from userapi import bootstrap, errors
+from userapi import bootstrap, errors, logs
 from userapi.database import Database
+from userapi.edge import MAX_BODY_BYTES, Edge
 from userapi.login import Login
 from userapi.routes import auth, health, sessions, users
 from userapi.security import Passwords, Tokens
 from userapi.settings import Settings, SettingsError, load_settings
+from userapi.throttle import Throttle
 
-MAX_BODY_BYTES = 64 * 1024
 EXPOSED_HEADERS = ["Location", "Retry-After", "ETag", "Link", "X-Total-Count"]
 
 
@@ -31,7 +33,8 @@ def create_app(settings: Settings) -> FastAPI:
         try:
             secrets, notes = await bootstrap.prepare(settings, database, passwords)
             app.state.tokens = tokens = Tokens(secrets)
-            app.state.login = Login(settings, database, passwords, tokens)
+            throttle = Throttle(settings.throttle_storage_url) if settings.throttle_enabled else None
+            app.state.login = Login(settings, database, passwords, tokens, throttle)
             print(*notes, sep="\n", end="\n" if notes else "", flush=True)
             yield
         finally:
@@ -43,7 +46,7 @@ def create_app(settings: Settings) -> FastAPI:
         summary="User accounts: login, administration, self-service",
         version="1.0.0",
         lifespan=lifespan,
-        max_body_size=MAX_BODY_BYTES,
+        redirect_slashes=False,
         generate_unique_id_function=_operation_id,
     )
     errors.install(app)
@@ -51,6 +54,7 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(router)
     if settings.registration_enabled:
         app.include_router(users.registration)
+    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=MAX_BODY_BYTES)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -59,6 +63,7 @@ def create_app(settings: Settings) -> FastAPI:
             allow_headers=["*"],
             expose_headers=EXPOSED_HEADERS,
         )
+    app.add_middleware(Edge)
     app.add_middleware(_PlainRefusal)
     return app
 
@@ -88,7 +93,9 @@ def __getattr__(name: str) -> FastAPI:
     if name != "app":
         raise AttributeError(name)
     try:
-        globals()["app"] = app = create_app(load_settings())
+        settings = load_settings()
     except SettingsError as error:
         sys.exit(f"error: {error}")
+    logs.configure(settings.log_format)
+    globals()["app"] = app = create_app(settings)
     return app

@@ -2,8 +2,9 @@
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple, TypeVar
@@ -40,28 +41,34 @@ class Passwords:
 
         Raises: Overloaded, when too many wait already.
         """
-        return await self._in_turn(lambda: bcrypt.hashpw(password.encode(), bcrypt.gensalt(self._rounds)).decode())
+        async with self.turn():
+            return await self._compute(lambda: bcrypt.hashpw(password.encode(), bcrypt.gensalt(self._rounds)).decode())
 
     async def verify(self, password: str, hashed_password: str | None) -> bool:
-        """Tell whether the password has this hash; without a hash, take as long to say no.
+        """Tell, in one's turn, whether the password has this hash; without a hash, take as long to say no."""
+        return await self._compute(lambda: _matches(password, hashed_password or self._nobody))
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Wait for a core of one's own. What must hold when a password is checked is checked in here.
 
         Raises: Overloaded, when too many wait already.
         """
-        return await self._in_turn(lambda: _matches(password, hashed_password or self._nobody))
-
-    def close(self) -> None:
-        """End the threads once they are done."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
-
-    async def _in_turn(self, work: Callable[[], R]) -> R:
         if not self._room:
             raise Overloaded
         self._room -= 1
         try:
             async with self._slots:
-                return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+                yield
         finally:
             self._room += 1
+
+    def close(self) -> None:
+        """End the threads once they are done."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _compute(self, work: Callable[[], R]) -> R:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     def outdated(self, hashed_password: str) -> bool:
         """Tell whether a hash was made at another cost than is now asked for."""

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Row, bindparam, delete, true
 from sqlmodel import Session, col, select
 
+from userapi.database import note
 from userapi.errors import SessionNotFound
 from userapi.models import LoginSession, User, UserPublic
 
@@ -102,6 +103,7 @@ def refresh(
         found.expires_at = min(at + lifetime.idle, found.created_at + lifetime.whole)
     elif generation != found.generation - 1 or at - found.rotated_at > GRACE:
         session.delete(found)
+        note(session, "session_revoked", user_id=user_id, session_id=session_id, reason="refresh token used again")
         return None
     return _current(found)
 
@@ -121,6 +123,7 @@ def end(session: Session, user_id: int, session_id: int) -> None:
     one = delete(LoginSession).where(col(LoginSession.id) == session_id, col(LoginSession.user_id) == user_id)
     if session.exec(one).rowcount == 0:
         raise SessionNotFound
+    note(session, "session_revoked", user_id=user_id, session_id=session_id)
 
 
 def end_all(session: Session, user_id: int, *, keep: int | None = None) -> None:
@@ -128,7 +131,8 @@ def end_all(session: Session, user_id: int, *, keep: int | None = None) -> None:
     ended = delete(LoginSession).where(col(LoginSession.user_id) == user_id)
     if keep is not None:
         ended = ended.where(col(LoginSession.id) != keep)
-    session.exec(ended)
+    if count := session.exec(ended).rowcount:
+        note(session, "session_revoked", user_id=user_id, sessions=count, kept=keep)
 
 
 def _current(found: LoginSession) -> Current:

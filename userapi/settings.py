@@ -8,6 +8,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from userapi.logs import LogFormat
+
 MIN_SECRET_BYTES = 32  # RFC 7518 section 3.2: an HS256 key is at least as long as its hash
 
 _PLACEHOLDER = re.compile(
@@ -46,6 +48,16 @@ class Settings(BaseSettings):
     first_admin_email: str = Field("admin@example.com", description="E-mail address of that admin")
     first_admin_password: SecretStr | None = Field(
         None, description="Password of that admin; on SQLite one is generated and shown once"
+    )
+    throttle_enabled: bool = Field(True, description="Whether wrong passwords lock accounts and addresses for a time")
+    throttle_storage_url: str | None = Field(
+        None,
+        pattern=r"^(redis|rediss|redis\+unix)://",
+        description="Redis that workers or hosts share for that, as `redis://host:6379/0`; unset: each process alone",
+    )
+    log_format: LogFormat = Field("text", description="`text` for people, `json` for machines")
+    forwarded_allow_ips: str = Field(
+        "", description="Addresses of the proxies whose `X-Forwarded-*` headers are believed, separated by commas"
     )
     registration_enabled: bool = Field(False, description="Whether anybody may make an account: POST /register")
     migrate_on_start: bool | None = Field(

@@ -14,6 +14,7 @@ from userapi.errors import (
     MissingParameters,
     MissingToken,
     Overloaded,
+    TooManyAttempts,
     UnsupportedGrantType,
     responses,
 )
@@ -44,18 +45,17 @@ class TokenResponse(BaseModel):
 
 @router.post(
     "/token",
-    responses=responses(InvalidCredentials, InvalidGrant, UnsupportedGrantType, Overloaded, DatabaseUnavailable)
+    responses=responses(
+        InvalidCredentials, InvalidGrant, UnsupportedGrantType, TooManyAttempts, Overloaded, DatabaseUnavailable
+    )
     | INVALID,
 )
-async def log_in(
-    form: Annotated[TokenRequest, Form()], client: ClientDep, login: LoginDep, response: Response
-) -> TokenResponse:
+async def log_in(form: Annotated[TokenRequest, Form()], client: ClientDep, login: LoginDep) -> TokenResponse:
     """Log in with username or e-mail address and password, or renew the tokens with a refresh token.
 
     A refresh token serves once: the answer brings the next one. Presenting it again, more than 10 s later, ends the
     session.
     """
-    response.headers["Cache-Control"] = "no-store"
     if form.grant_type == "refresh_token":
         if not form.refresh_token:
             raise MissingParameters("refresh_token")

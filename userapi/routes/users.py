@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from userapi import accounts, listing
 from userapi.database import Database
-from userapi.dependencies import AdminDep, CallerDep, DatabaseDep, IfMatch, LoginDep, PasswordsDep, TargetId
+from userapi.dependencies import AdminDep, CallerDep, ClientDep, DatabaseDep, IfMatch, LoginDep, PasswordsDep, TargetId
 from userapi.errors import (
     INVALID,
     CurrentPasswordIncorrect,
@@ -21,6 +21,7 @@ from userapi.errors import (
     NotEnoughPermissions,
     Overloaded,
     PreconditionFailed,
+    TooManyAttempts,
     UsernameTaken,
     UserNotFound,
     responses,
@@ -44,6 +45,7 @@ _CHANGE = responses(
     LastAdmin,
     UserNotFound,
     PreconditionFailed,
+    TooManyAttempts,
     Overloaded,
 )
 
@@ -101,6 +103,7 @@ async def update_user(
     caller: CallerDep,
     database: DatabaseDep,
     login: LoginDep,
+    client: ClientDep,
     response: Response,
 ) -> Any:
     """Change a user; what is absent or null stays. Only admins may change `is_admin` and `is_active`.
@@ -108,7 +111,7 @@ async def update_user(
     Changing one's own password or e-mail address needs `current_password`. A new password ends all other sessions.
     """
     changes = new.model_dump(exclude_none=True)
-    proof = await login.prove_change(caller, user_id, changes)
+    proof = await login.prove_change(caller, user_id, changes, client)
     return _tagged(await database.write(accounts.update, user_id, changes, caller, version, *proof), response)
 
 
@@ -120,6 +123,7 @@ async def patch_user(
     caller: CallerDep,
     database: DatabaseDep,
     login: LoginDep,
+    client: ClientDep,
     response: Response,
 ) -> Any:
     """Change a user by a JSON merge patch (RFC 7396): what is absent stays, `"age": null` clears the age.
@@ -127,7 +131,7 @@ async def patch_user(
     Else as with PUT.
     """
     changes = new.model_dump()
-    proof = await login.prove_change(caller, user_id, changes)
+    proof = await login.prove_change(caller, user_id, changes, client)
     return _tagged(await database.write(accounts.update, user_id, changes, caller, version, *proof), response)
 
 

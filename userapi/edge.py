@@ -1,0 +1,73 @@
+"""What happens to every request and every answer: an id, a line in the log, safe headers, a last resort."""
+
+import logging
+import re
+import secrets
+import time
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from userapi import errors, logs
+
+MAX_BODY_BYTES = 64 * 1024
+USER_ID = "userapi.user_id"  # where in the scope the caller's id is left for the log
+
+log = logging.getLogger("userapi.requests")
+
+_GIVEN_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
+_PUBLIC = ("/docs", "/redoc", "/openapi.json", "/static-offline-docs/")
+
+
+class Edge:
+    """The outermost layer of the application."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        start = time.perf_counter()
+        headers = Headers(scope=scope)
+        request_id = headers.get("x-request-id", "")
+        if not _GIVEN_ID.fullmatch(request_id):
+            request_id = secrets.token_hex(8)
+        logs.request_id.set(request_id)
+        status = 0
+
+        async def sending(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                answer = MutableHeaders(raw=message["headers"])
+                answer["X-Request-ID"] = request_id
+                answer["X-Content-Type-Options"] = "nosniff"
+                if not scope["path"].startswith(_PUBLIC):
+                    answer["Cache-Control"] = "no-store"
+            await send(message)
+
+        try:
+            if int(headers.get("content-length", 0)) > MAX_BODY_BYTES:
+                await errors.too_large(scope, receive, sending)
+            else:
+                await self.app(scope, receive, sending)
+        except Exception:
+            log.exception("unexpected error")
+            if status:
+                raise
+            await errors.internal_error(scope, receive, sending)
+        finally:
+            log.info(
+                "request",
+                extra={
+                    "fields": {
+                        "method": scope["method"],
+                        "path": getattr(scope.get("route"), "path", None) or "-",
+                        "status": status,
+                        "ms": round((time.perf_counter() - start) * 1000, 2),
+                        "user_id": scope.get(USER_ID, "-"),
+                    }
+                },
+            )
+        return None
