@@ -9,20 +9,7 @@ from sqlmodel import Session, col, select
 
 from userapi import sessions
 from userapi.database import RunAgain, note
-from userapi.errors import (
-    ApiError,
-    CurrentPasswordIncorrect,
-    CurrentPasswordRequired,
-    EmailTaken,
-    LastAdmin,
-    NotEnoughPermissions,
-    PasswordContainsEmail,
-    PasswordContainsUsername,
-    PasswordTooCommon,
-    PreconditionFailed,
-    UsernameTaken,
-    UserNotFound,
-)
+from userapi.errors import ApiError, ErrorCode
 from userapi.models import User, UserCreate, UserRegister, canonical, now
 from userapi.security import is_common
 
@@ -61,11 +48,11 @@ class NewPassword(NamedTuple):
 def find(session: Session, user_id: int) -> Row[Any]:
     """Give the public columns and the version of a user.
 
-    Raises: UserNotFound.
+    Raises ApiError: user_not_found.
     """
     row: Row[Any] | None = session.exec(_FIND, params={"user_id": user_id}).one_or_none()
     if row is None:
-        raise UserNotFound
+        raise ApiError(ErrorCode.USER_NOT_FOUND)
     return row
 
 
@@ -84,11 +71,11 @@ def credentials(session: Session, login: str) -> Credentials | None:
 def logins(session: Session, username: str) -> tuple[str, str]:
     """Give the two names that a user logs in with.
 
-    Raises: UserNotFound.
+    Raises ApiError: user_not_found.
     """
     user = session.exec(select(User).where(User.username_key == canonical(username))).one_or_none()
     if user is None:
-        raise UserNotFound
+        raise ApiError(ErrorCode.USER_NOT_FOUND)
     return user.username_key, user.email_key
 
 
@@ -100,7 +87,7 @@ def any_user(session: Session) -> bool:
 def create(session: Session, new: UserRegister, hashed_password: str) -> User:
     """Make a user. Only a `UserCreate` makes an admin.
 
-    Raises: UsernameTaken, EmailTaken; the username is reported first.
+    Raises ApiError: username_taken, email_taken; the username is reported first.
     """
     user = User(
         **new.model_dump(exclude={"password", "is_admin"}),
@@ -121,7 +108,7 @@ def create_first_admin(session: Session, new: UserCreate, hashed_password: str) 
         return None
     try:
         return create(session, new.model_copy(update={"is_admin": True}), hashed_password)
-    except (UsernameTaken, EmailTaken):  # another process was faster
+    except ApiError:  # the name is taken: another process was faster
         return None
 
 
@@ -139,8 +126,9 @@ def update(
     `changes` are the fields that a schema let through, `verified_hash` is the hash that `current_password` was found
     to have.
 
-    Raises: UserNotFound, PreconditionFailed, NotEnoughPermissions, CurrentPasswordRequired, CurrentPasswordIncorrect,
-    WeakPassword, LastAdmin, UsernameTaken, EmailTaken.
+    Raises ApiError: user_not_found, precondition_failed, not_enough_permissions, current_password_required,
+    current_password_incorrect, password_too_common, password_contains_username, password_contains_email,
+    last_admin, username_taken, email_taken.
     """
     own = user_id == by.user.id
     user = _lock(session, user_id, version, may_lose_admin=False in (changes.get(name) for name in PRIVILEGES))
@@ -148,12 +136,12 @@ def update(
         name: value for name, value in changes.items() if name not in PASSWORDS and getattr(user, name) != value
     }
     if differing.keys() & PRIVILEGES and not by.user.is_admin:
-        raise NotEnoughPermissions
+        raise ApiError(ErrorCode.NOT_ENOUGH_PERMISSIONS)
     if own and needs_current_password(by, changes):
         if verified_hash is None:
-            raise CurrentPasswordRequired
+            raise ApiError(ErrorCode.CURRENT_PASSWORD_REQUIRED)
         if verified_hash != user.hashed_password:
-            raise CurrentPasswordIncorrect
+            raise ApiError(ErrorCode.CURRENT_PASSWORD_INCORRECT)
     if not differing and new_password is None:
         return user
     if _is_active_admin(user) and False in (differing.get(name) for name in PRIVILEGES):
@@ -185,21 +173,21 @@ def needs_current_password(by: Caller, changes: Mapping[str, Any]) -> bool:
 def refuse_guessable(password: str, username: str, email: str) -> None:
     """Refuse a password that is common, or that holds the user's own names (NIST SP 800-63B-4 section 3.1.1.2).
 
-    Raises: PasswordTooCommon, PasswordContainsUsername, PasswordContainsEmail.
+    Raises ApiError: password_too_common, password_contains_username, password_contains_email.
     """
     folded, local_part = password.casefold(), canonical(email).partition("@")[0]
     if is_common(password):
-        raise PasswordTooCommon
+        raise ApiError(ErrorCode.PASSWORD_TOO_COMMON)
     if canonical(username) in folded:
-        raise PasswordContainsUsername
+        raise ApiError(ErrorCode.PASSWORD_CONTAINS_USERNAME)
     if len(local_part) >= MIN_LOCAL_PART and local_part in folded:
-        raise PasswordContainsEmail
+        raise ApiError(ErrorCode.PASSWORD_CONTAINS_EMAIL)
 
 
 def set_password(session: Session, username: str, new: NewPassword) -> None:
     """Give the user a new password, for the operator, and end all its sessions.
 
-    Raises: UserNotFound, WeakPassword.
+    Raises ApiError: user_not_found, password_too_common, password_contains_username, password_contains_email.
     """
     user = _lock_named(session, username)
     refuse_guessable(new.password, user.username, user.email)
@@ -211,7 +199,7 @@ def set_password(session: Session, username: str, new: NewPassword) -> None:
 def promote(session: Session, username: str) -> bool:
     """Make the user an active admin, for the operator; tell whether it was not one already.
 
-    Raises: UserNotFound.
+    Raises ApiError: user_not_found.
     """
     user = _lock_named(session, username)
     if _is_active_admin(user):
@@ -225,7 +213,7 @@ def promote(session: Session, username: str) -> bool:
 def delete(session: Session, user_id: int, version: Version = None) -> None:
     """Delete a user; its login sessions go with it.
 
-    Raises: UserNotFound, PreconditionFailed, LastAdmin.
+    Raises ApiError: user_not_found, precondition_failed, last_admin.
     """
     user = _lock(session, user_id, version, may_lose_admin=True)
     if _is_active_admin(user):
@@ -241,18 +229,18 @@ def _is_active_admin(user: User) -> bool:
 def _lock(session: Session, user_id: int, version: Version, *, may_lose_admin: bool) -> User:
     """Lock a user until the unit ends; before it, if an admin may be lost, all active admins, in one order for all.
 
-    Raises: UserNotFound; PreconditionFailed, when the user's version is not among those asked for.
+    Raises ApiError: user_not_found; precondition_failed, when the user's version is not among those asked for.
     """
     admins: Sequence[int | None] = []
     if may_lose_admin and session.exec(select(User.id).where(User.id == user_id, _ACTIVE_ADMIN)).first():
         admins = session.exec(select(User.id).where(_ACTIVE_ADMIN).order_by(col(User.id)).with_for_update()).all()
     user = session.exec(select(User).where(User.id == user_id).with_for_update()).one_or_none()
     if user is None:
-        raise UserNotFound
+        raise ApiError(ErrorCode.USER_NOT_FOUND)
     if may_lose_admin and _is_active_admin(user) and user_id not in admins:
         raise RunAgain  # made an admin since we looked
     if version is not None and user.version not in version:
-        raise PreconditionFailed
+        raise ApiError(ErrorCode.PRECONDITION_FAILED)
     return user
 
 
@@ -260,13 +248,13 @@ def _lock_named(session: Session, username: str) -> User:
     named = select(User).where(User.username_key == canonical(username)).with_for_update()
     user = session.exec(named).one_or_none()
     if user is None:
-        raise UserNotFound
+        raise ApiError(ErrorCode.USER_NOT_FOUND)
     return user
 
 
 def _require_other_admin(session: Session, user: User) -> None:
     if session.exec(select(User.id).where(_ACTIVE_ADMIN, User.id != user.id).limit(1)).first() is None:
-        raise LastAdmin
+        raise ApiError(ErrorCode.LAST_ADMIN)
 
 
 def _flush(session: Session, user: User) -> None:
@@ -277,11 +265,11 @@ def _flush(session: Session, user: User) -> None:
     except IntegrityError as error:
         # The words of this error name the index differently on each database; ask which name is taken instead.
         session.rollback()
-        holders: list[tuple[Any, str, type[ApiError]]] = [
-            (User.username_key, username_key, UsernameTaken),
-            (User.email_key, email_key, EmailTaken),
+        holders: list[tuple[Any, str, ErrorCode]] = [
+            (User.username_key, username_key, ErrorCode.USERNAME_TAKEN),
+            (User.email_key, email_key, ErrorCode.EMAIL_TAKEN),
         ]
         for column, key, taken in holders:
             if session.exec(select(User.id).where(column == key, User.id != (user_id or 0))).first() is not None:
-                raise taken from error
+                raise ApiError(taken) from error
         raise RunAgain from error  # freed again since, or no matter of names: a second run tells

@@ -18,7 +18,7 @@ from sqlmodel import Session
 from alembic import command
 from userapi import accounts
 from userapi.database import Database, sqlite_file
-from userapi.errors import DatabaseUnavailable, WeakPassword
+from userapi.errors import ApiError, DatabaseUnavailable
 from userapi.models import UserCreate
 from userapi.security import Passwords
 from userapi.settings import Settings, check_secret, split_secrets
@@ -163,8 +163,8 @@ async def _first_admin(settings: Settings, database: Database, passwords: Passwo
         raise Refusal(f"the first admin cannot be made: {broken}") from error
     try:
         accounts.refuse_guessable(admin.password, admin.username, admin.email)
-    except WeakPassword as error:
-        raise Refusal(f"the first admin cannot be made: FIRST_ADMIN_PASSWORD: {error.detail}") from error
+    except ApiError as error:
+        raise Refusal(f"the first admin cannot be made: FIRST_ADMIN_PASSWORD: {error}") from error
     made = await database.write(accounts.create_first_admin, admin, await passwords.hash(admin.password))
     if made is None:
         return []

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from userapi import accounts, bootstrap, logs
 from userapi.database import Database, sqlite_file
-from userapi.errors import ApiError, UserNotFound
+from userapi.errors import ApiError, ErrorCode
 from userapi.models import Password, UserCreate
 from userapi.security import Passwords
 from userapi.settings import Settings, SettingsError, load_settings
@@ -115,7 +115,7 @@ def set_password(username: str, password_stdin: bool) -> None:
     async def require_user(database: Database, _: Passwords) -> None:
         await bootstrap.require_head(database)
         if await database.read(accounts.credentials, username) is None:
-            raise UserNotFound
+            raise ApiError(ErrorCode.USER_NOT_FOUND)
 
     _run(settings, require_user)
     try:
@@ -171,7 +171,7 @@ def _run(settings: Settings, work: Callable[[Database, Passwords], Coroutine[Any
     except bootstrap.Refusal as error:
         _fail(str(error))
     except ApiError as error:
-        _fail(error.detail)
+        _fail(str(error))
 
 
 def _new_password(from_stdin: bool) -> str:

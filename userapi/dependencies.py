@@ -9,7 +9,7 @@ from fastapi.security import OAuth2PasswordBearer
 from userapi import accounts, edge, sessions
 from userapi.accounts import Caller
 from userapi.database import Database
-from userapi.errors import InvalidToken, NotAuthenticated, NotEnoughPermissions
+from userapi.errors import ApiError, ErrorCode
 from userapi.login import Login
 from userapi.models import UserId
 from userapi.security import ACCESS, Passwords
@@ -46,14 +46,14 @@ ClientDep = Annotated[sessions.Client, Depends(_client)]
 
 async def _caller(request: Request, token: Annotated[str | None, Depends(_bearer)]) -> Caller:
     if token is None:
-        raise NotAuthenticated
+        raise ApiError(ErrorCode.NOT_AUTHENTICATED)
     state = request.app.state
-    user_id, session_id, _ = state.tokens.read(ACCESS, token)
-    user = await state.database.read(sessions.caller, user_id, session_id)
+    claims = state.tokens.read(ACCESS, token)
+    user = claims and await state.database.read(sessions.caller, claims.user_id, claims.session_id)
     if user is None:
-        raise InvalidToken
-    request.scope[edge.USER_ID] = user_id
-    return Caller(user, session_id)
+        raise ApiError(ErrorCode.INVALID_TOKEN)
+    request.scope[edge.USER_ID] = user.id
+    return Caller(user, claims.session_id)
 
 
 CallerDep = Annotated[Caller, Depends(_caller)]
@@ -61,7 +61,7 @@ CallerDep = Annotated[Caller, Depends(_caller)]
 
 async def _admin(caller: CallerDep) -> Caller:
     if not caller.user.is_admin:
-        raise NotEnoughPermissions
+        raise ApiError(ErrorCode.NOT_ENOUGH_PERMISSIONS)
     return caller
 
 
@@ -74,7 +74,7 @@ async def _target_id(
     if user_id in ("me", own_id):
         return own_id
     if not caller.user.is_admin:
-        raise NotEnoughPermissions  # whether or not there is such a user
+        raise ApiError(ErrorCode.NOT_ENOUGH_PERMISSIONS)  # whether or not there is such a user
     return int(user_id)
 
 

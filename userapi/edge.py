@@ -9,6 +9,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from userapi import errors, logs
+from userapi.errors import ApiError, ErrorCode
 
 MAX_BODY_BYTES = 64 * 1024
 USER_ID = "userapi.user_id"  # where in the scope the caller's id is left for the log
@@ -49,14 +50,14 @@ class Edge:
 
         try:
             if int(headers.get("content-length", 0)) > MAX_BODY_BYTES:
-                await errors.too_large(scope, receive, sending)
+                await errors.answer(ApiError(ErrorCode.PAYLOAD_TOO_LARGE))(scope, receive, sending)
             else:
                 await self.app(scope, receive, sending)
         except Exception:
             log.exception("unexpected error")
             if status:
                 raise
-            await errors.internal_error(scope, receive, sending)
+            await errors.answer(ApiError(ErrorCode.INTERNAL_ERROR))(scope, receive, sending)
         finally:
             log.info(
                 "request",

@@ -6,15 +6,7 @@ from typing import Any, NamedTuple
 
 from userapi import accounts, logs, sessions
 from userapi.database import Database
-from userapi.errors import (
-    CurrentPasswordIncorrect,
-    CurrentPasswordRequired,
-    InvalidCredentials,
-    InvalidGrant,
-    InvalidToken,
-    SessionNotFound,
-    TooManyAttempts,
-)
+from userapi.errors import ApiError, ErrorCode
 from userapi.models import now
 from userapi.security import ACCESS, REFRESH, Claims, Passwords, Tokens
 from userapi.settings import Settings
@@ -44,46 +36,42 @@ class Login:
     async def with_password(self, username: str, password: str, client: sessions.Client) -> TokenPair:
         """Begin a session for a username or e-mail address and its password (RFC 6749 section 4.3).
 
-        Raises: InvalidCredentials, TooManyAttempts, Overloaded, DatabaseUnavailable. Unknown, wrong and inactive take
-        the same time.
+        Raises ApiError: invalid_credentials, too_many_attempts, overloaded, database_unavailable. Unknown, wrong and
+        inactive take the same time.
         """
         await self._admit(username, client)
         found = await self._database.read(accounts.credentials, username)
         if not await self._verify(username, password, found, client) or found is None:
-            raise InvalidCredentials
+            raise ApiError(ErrorCode.INVALID_CREDENTIALS)
         outdated = self._passwords.outdated(found.hashed_password)
         better_hash = await self._passwords.hash(password) if outdated else None
         begun = await self._database.write(
             sessions.begin, found.user_id, found.hashed_password, client, now(), self._lifetime, better_hash
         )
         if begun is None:
-            raise InvalidCredentials
+            raise ApiError(ErrorCode.INVALID_CREDENTIALS)
         logs.event("login_succeeded", user_id=found.user_id, session_id=begun.session_id, ip=client.ip)
         return self._pair(found.user_id, begun, begun.rotated_at)
 
     async def with_refresh_token(self, token: str) -> TokenPair:
         """Renew the tokens of a session (RFC 6749 section 6).
 
-        Raises: InvalidGrant, DatabaseUnavailable. A token used before ends its session.
+        Raises ApiError: invalid_grant, database_unavailable. A token used before ends its session.
         """
         at = now()
-        try:
-            claims = self._tokens.read(REFRESH, token)
-        except InvalidToken as error:
-            raise InvalidGrant from error
+        claims = self._tokens.read(REFRESH, token)
+        if claims is None:
+            raise ApiError(ErrorCode.INVALID_GRANT)
         current = await self._database.write(sessions.refresh, *claims, at, self._lifetime)
         if current is None:
-            raise InvalidGrant
+            raise ApiError(ErrorCode.INVALID_GRANT)
         return self._pair(claims.user_id, current, at)
 
     async def revoke(self, token: str) -> None:
         """End the session that an access or a refresh token belongs to; any other token is none already (RFC 7009)."""
         for purpose in (REFRESH, ACCESS):
-            try:
-                user_id, session_id, _ = self._tokens.read(purpose, token)
-                await self._database.write(sessions.end, user_id, session_id)
-            except (InvalidToken, SessionNotFound):
-                continue
+            if claims := self._tokens.read(purpose, token):
+                await self._database.write(sessions.end, claims.user_id, claims.session_id)
 
     async def prove_change(
         self, caller: accounts.Caller, user_id: int, changes: Mapping[str, Any], client: sessions.Client
@@ -92,7 +80,8 @@ class Login:
 
         Gives the hash that the current password was found to have, None if it was not needed, and the new password.
 
-        Raises: CurrentPasswordRequired, CurrentPasswordIncorrect, TooManyAttempts, Overloaded, DatabaseUnavailable.
+        Raises ApiError: current_password_required, current_password_incorrect, too_many_attempts, overloaded,
+        database_unavailable.
         """
         verified_hash = new_password = None
         if user_id == caller.user.id and accounts.needs_current_password(caller, changes):
@@ -103,18 +92,18 @@ class Login:
 
     async def _verify_own(self, caller: accounts.Caller, password: str | None, client: sessions.Client) -> str:
         if password is None:
-            raise CurrentPasswordRequired
+            raise ApiError(ErrorCode.CURRENT_PASSWORD_REQUIRED)
         await self._admit(caller.user.username, client)
         found = await self._database.read(accounts.credentials, caller.user.username)
         if not await self._verify(caller.user.username, password, found, client) or found is None:
-            raise CurrentPasswordIncorrect
+            raise ApiError(ErrorCode.CURRENT_PASSWORD_INCORRECT)
         return found.hashed_password
 
     async def _admit(self, login: str, client: sessions.Client) -> None:
         try:
             if self._throttle is not None:
                 await self._throttle.check(login, client.ip)
-        except TooManyAttempts:
+        except ApiError:
             logs.event("login_throttled", login=login[:64], ip=client.ip)
             raise
 

@@ -13,7 +13,7 @@ import bcrypt
 import jwt
 from jwt.utils import base64url_encode
 
-from userapi.errors import InvalidToken, Overloaded
+from userapi.errors import ApiError, ErrorCode
 from userapi.models import MAX_ID, MAX_PASSWORD_BYTES, MIN_PASSWORD
 
 R = TypeVar("R")
@@ -39,7 +39,7 @@ class Passwords:
     async def hash(self, password: str) -> str:
         """Give the hash to keep of a password of at most 72 bytes.
 
-        Raises: Overloaded, when too many wait already.
+        Raises ApiError: overloaded, when too many wait already.
         """
         async with self.turn():
             return await self._compute(lambda: bcrypt.hashpw(password.encode(), bcrypt.gensalt(self._rounds)).decode())
@@ -52,10 +52,10 @@ class Passwords:
     async def turn(self) -> AsyncIterator[None]:
         """Wait for a core of one's own. What must hold when a password is checked is checked in here.
 
-        Raises: Overloaded, when too many wait already.
+        Raises ApiError: overloaded, when too many wait already.
         """
         if not self._room:
-            raise Overloaded
+            raise ApiError(ErrorCode.OVERLOADED)
         self._room -= 1
         try:
             async with self._slots:
@@ -122,10 +122,10 @@ class Tokens:
         payload |= {"iat": int(at.timestamp()), "exp": int(until.timestamp()), "aud": purpose}
         return jwt.encode(payload, self._keys[0], ALGORITHM)
 
-    def read(self, purpose: str, token: str) -> Claims:
-        """Check a token's signature, purpose and time, and give its claims.
+    def read(self, purpose: str, token: str) -> Claims | None:
+        """Check a token's signature, purpose and time, and give its claims; None, if anything is wrong with it.
 
-        Raises: InvalidToken. Whether the login session is still alive is for the database to say.
+        Whether the login session is still alive is for the database to say.
         """
         for key in self._keys:
             try:
@@ -133,9 +133,7 @@ class Tokens:
                 claims = Claims(int(payload["sub"]), int(payload["sid"]), int(payload["gen"]))
             except jwt.InvalidSignatureError:
                 continue
-            except (jwt.InvalidTokenError, ValueError, TypeError, OverflowError) as error:
-                raise InvalidToken from error
-            if all(1 <= part <= MAX_ID for part in claims):
-                return claims
-            break
-        raise InvalidToken
+            except (jwt.InvalidTokenError, ValueError, TypeError, OverflowError):
+                return None
+            return claims if all(1 <= part <= MAX_ID for part in claims) else None
+        return None

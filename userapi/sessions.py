@@ -8,7 +8,6 @@ from sqlalchemy import Row, bindparam, delete, true
 from sqlmodel import Session, col, select
 
 from userapi.database import note
-from userapi.errors import SessionNotFound
 from userapi.models import LoginSession, User, UserPublic
 
 GRACE = timedelta(seconds=10)  # parallel tabs may present the token just rotated out
@@ -115,15 +114,13 @@ def find_all(session: Session, user_id: int, at: datetime, page: int, page_size:
     return session.exec(newest.limit(page_size).offset((page - 1) * page_size)).all()
 
 
-def end(session: Session, user_id: int, session_id: int) -> None:
-    """End one session of a user.
-
-    Raises: SessionNotFound.
-    """
+def end(session: Session, user_id: int, session_id: int) -> bool:
+    """End one session of a user; tell whether there was one."""
     one = delete(LoginSession).where(col(LoginSession.id) == session_id, col(LoginSession.user_id) == user_id)
-    if session.exec(one).rowcount == 0:
-        raise SessionNotFound
-    note(session, "session_revoked", user_id=user_id, session_id=session_id)
+    ended = session.exec(one).rowcount == 1
+    if ended:
+        note(session, "session_revoked", user_id=user_id, session_id=session_id)
+    return ended
 
 
 def end_all(session: Session, user_id: int, *, keep: int | None = None) -> None:

@@ -12,7 +12,7 @@ from limits.aio.storage import MemoryStorage, Storage
 from limits.errors import StorageError
 from limits.storage import storage_from_string
 
-from userapi.errors import TooManyAttempts
+from userapi.errors import ApiError, ErrorCode
 from userapi.models import canonical
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class Throttle:
     async def check(self, login: str, address: str | None) -> None:
         """Let an attempt pass, or not.
 
-        Raises: TooManyAttempts, with the seconds to wait.
+        Raises ApiError: too_many_attempts, with the seconds to wait.
         """
         locked_until = await self._do(lambda storage: _until(storage, _lock_key(login), 1))
         if address is not None:
@@ -62,7 +62,7 @@ class Throttle:
             address_until = await self._do(lambda storage: _until(storage, key, ADDRESS_FAILURES))
             locked_until = max(locked_until, address_until)
         if locked_until > time.time():
-            raise TooManyAttempts(math.ceil(locked_until - time.time()))
+            raise ApiError(ErrorCode.TOO_MANY_ATTEMPTS, retry_after=math.ceil(locked_until - time.time()))
 
     async def fail(self, login: str, address: str | None) -> None:
         """Count a wrong password."""

@@ -6,18 +6,7 @@ from fastapi import APIRouter, Form, Response
 from pydantic import BaseModel, Field
 
 from userapi.dependencies import ClientDep, LoginDep
-from userapi.errors import (
-    INVALID,
-    DatabaseUnavailable,
-    InvalidCredentials,
-    InvalidGrant,
-    MissingParameters,
-    MissingToken,
-    Overloaded,
-    TooManyAttempts,
-    UnsupportedGrantType,
-    responses,
-)
+from userapi.errors import INVALID, ApiError, ErrorCode, MissingParameters, responses
 
 router = APIRouter(tags=["auth"])
 
@@ -46,7 +35,12 @@ class TokenResponse(BaseModel):
 @router.post(
     "/token",
     responses=responses(
-        InvalidCredentials, InvalidGrant, UnsupportedGrantType, TooManyAttempts, Overloaded, DatabaseUnavailable
+        ErrorCode.INVALID_CREDENTIALS,
+        ErrorCode.INVALID_GRANT,
+        ErrorCode.UNSUPPORTED_GRANT_TYPE,
+        ErrorCode.TOO_MANY_ATTEMPTS,
+        ErrorCode.OVERLOADED,
+        ErrorCode.DATABASE_UNAVAILABLE,
     )
     | INVALID,
 )
@@ -65,11 +59,11 @@ async def log_in(form: Annotated[TokenRequest, Form()], client: ClientDep, login
             raise MissingParameters(*(name for name in ("username", "password") if not getattr(form, name)))
         pair = await login.with_password(form.username, form.password, client)
     else:
-        raise UnsupportedGrantType
+        raise ApiError(ErrorCode.UNSUPPORTED_GRANT_TYPE)
     return TokenResponse(**pair._asdict())
 
 
-@router.post("/revoke", responses=responses(MissingToken, DatabaseUnavailable))
+@router.post("/revoke", responses=responses(ErrorCode.MISSING_TOKEN, ErrorCode.DATABASE_UNAVAILABLE))
 async def revoke_token(
     login: LoginDep,
     token: Annotated[str, Form(description="An access or a refresh token")] = "",
@@ -77,6 +71,6 @@ async def revoke_token(
 ) -> Response:
     """Log out: end the session of this token (RFC 7009). A token that is none any more is fine, too."""
     if not token:
-        raise MissingToken
+        raise ApiError(ErrorCode.MISSING_TOKEN)
     await login.revoke(token)
     return Response()

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from userapi import bootstrap
 from userapi.dependencies import DatabaseDep
-from userapi.errors import DatabaseUnavailable, NotReady, responses
+from userapi.errors import ApiError, DatabaseUnavailable, ErrorCode, responses
 
 READY_SECONDS = 2
 
@@ -25,14 +25,14 @@ async def live() -> Health:
     return Health()
 
 
-@router.get("/ready", responses=responses(NotReady))
+@router.get("/ready", responses=responses(ErrorCode.NOT_READY))
 async def ready(database: DatabaseDep) -> Health:
     """Tell that the database answers, within 2 s, and its schema is at head."""
     try:
         async with asyncio.timeout(READY_SECONDS):
             await bootstrap.require_head(database)
     except (DatabaseUnavailable, TimeoutError) as error:
-        raise NotReady("database") from error
+        raise ApiError(ErrorCode.NOT_READY, "Not ready: database") from error
     except bootstrap.Refusal as error:
-        raise NotReady("schema") from error
+        raise ApiError(ErrorCode.NOT_READY, "Not ready: schema") from error
     return Health()

@@ -6,22 +6,19 @@ from fastapi import APIRouter, Path, Query
 
 from userapi import accounts, sessions
 from userapi.dependencies import CallerDep, DatabaseDep, TargetId
-from userapi.errors import (
-    INVALID,
-    DatabaseUnavailable,
-    InvalidToken,
-    NotAuthenticated,
-    NotEnoughPermissions,
-    SessionNotFound,
-    UserNotFound,
-    responses,
-)
+from userapi.errors import INVALID, ApiError, ErrorCode, responses
 from userapi.models import MAX_ID, SessionPublic, UserId, now
 
 router = APIRouter(
     prefix="/users/{user_id}/sessions",
     tags=["sessions"],
-    responses=responses(NotAuthenticated, InvalidToken, NotEnoughPermissions, UserNotFound, DatabaseUnavailable)
+    responses=responses(
+        ErrorCode.NOT_AUTHENTICATED,
+        ErrorCode.INVALID_TOKEN,
+        ErrorCode.NOT_ENOUGH_PERMISSIONS,
+        ErrorCode.USER_NOT_FOUND,
+        ErrorCode.DATABASE_UNAVAILABLE,
+    )
     | INVALID,
 )
 
@@ -54,9 +51,10 @@ async def end_sessions(
     await database.write(sessions.end_all, user_id, keep=caller.session_id if keep_current else None)
 
 
-@router.delete("/{session_id}", status_code=204, responses=responses(SessionNotFound))
+@router.delete("/{session_id}", status_code=204, responses=responses(ErrorCode.SESSION_NOT_FOUND))
 async def end_session(
     user_id: TargetId, session_id: Annotated[UserId, Path(description="A session's id")], database: DatabaseDep
 ) -> None:
     """End a session; its tokens die with it."""
-    await database.write(sessions.end, user_id, session_id)
+    if not await database.write(sessions.end, user_id, session_id):
+        raise ApiError(ErrorCode.SESSION_NOT_FOUND)

@@ -9,44 +9,34 @@ from pydantic import BaseModel
 from userapi import accounts, listing
 from userapi.database import Database
 from userapi.dependencies import AdminDep, CallerDep, ClientDep, DatabaseDep, IfMatch, LoginDep, PasswordsDep, TargetId
-from userapi.errors import (
-    INVALID,
-    CurrentPasswordIncorrect,
-    CurrentPasswordRequired,
-    DatabaseUnavailable,
-    EmailTaken,
-    InvalidToken,
-    LastAdmin,
-    NotAuthenticated,
-    NotEnoughPermissions,
-    Overloaded,
-    PreconditionFailed,
-    TooManyAttempts,
-    UsernameTaken,
-    UserNotFound,
-    responses,
-)
+from userapi.errors import INVALID, ErrorCode, responses
 from userapi.models import UserCreate, UserPatch, UserPublic, UserRegister, UserUpdate
 from userapi.security import Passwords
 
 router = APIRouter(
     prefix="/users",
     tags=["users"],
-    responses=responses(NotAuthenticated, InvalidToken, NotEnoughPermissions, DatabaseUnavailable) | INVALID,
+    responses=responses(
+        ErrorCode.NOT_AUTHENTICATED,
+        ErrorCode.INVALID_TOKEN,
+        ErrorCode.NOT_ENOUGH_PERMISSIONS,
+        ErrorCode.DATABASE_UNAVAILABLE,
+    )
+    | INVALID,
 )
-registration = APIRouter(tags=["auth"], responses=responses(DatabaseUnavailable) | INVALID)
+registration = APIRouter(tags=["auth"], responses=responses(ErrorCode.DATABASE_UNAVAILABLE) | INVALID)
 
-_CREATE = responses(UsernameTaken, EmailTaken, Overloaded)
+_CREATE = responses(ErrorCode.USERNAME_TAKEN, ErrorCode.EMAIL_TAKEN, ErrorCode.OVERLOADED)
 _CHANGE = responses(
-    UsernameTaken,
-    EmailTaken,
-    CurrentPasswordRequired,
-    CurrentPasswordIncorrect,
-    LastAdmin,
-    UserNotFound,
-    PreconditionFailed,
-    TooManyAttempts,
-    Overloaded,
+    ErrorCode.USERNAME_TAKEN,
+    ErrorCode.EMAIL_TAKEN,
+    ErrorCode.CURRENT_PASSWORD_REQUIRED,
+    ErrorCode.CURRENT_PASSWORD_INCORRECT,
+    ErrorCode.LAST_ADMIN,
+    ErrorCode.USER_NOT_FOUND,
+    ErrorCode.PRECONDITION_FAILED,
+    ErrorCode.TOO_MANY_ATTEMPTS,
+    ErrorCode.OVERLOADED,
 )
 
 
@@ -88,7 +78,7 @@ async def list_users(
     return page.rows
 
 
-@router.get("/{user_id}", response_model=UserPublic, responses=responses(UserNotFound))
+@router.get("/{user_id}", response_model=UserPublic, responses=responses(ErrorCode.USER_NOT_FOUND))
 async def read_user(user_id: TargetId, caller: CallerDep, database: DatabaseDep, response: Response) -> Any:
     """Read a user: oneself or, for admins, anybody."""
     user = caller.user if user_id == caller.user.id else await database.read(accounts.find, user_id)
@@ -135,7 +125,9 @@ async def patch_user(
     return _tagged(await database.write(accounts.update, user_id, changes, caller, version, *proof), response)
 
 
-@router.delete("/{user_id}", responses=responses(LastAdmin, UserNotFound, PreconditionFailed))
+@router.delete(
+    "/{user_id}", responses=responses(ErrorCode.LAST_ADMIN, ErrorCode.USER_NOT_FOUND, ErrorCode.PRECONDITION_FAILED)
+)
 async def delete_user(user_id: TargetId, version: IfMatch, database: DatabaseDep) -> Message:
     """Delete a user: oneself or, for admins, anybody."""
     await database.write(accounts.delete, user_id, version)
