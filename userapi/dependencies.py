@@ -80,11 +80,11 @@ async def _target_id(
 
 async def _if_match(
     if_match: Annotated[
-        str | None, Header(description="`ETag` of the version to change; 412 if the user has changed since")
-    ] = None,
+        str, Header(description="`ETag` of the version to change; 412 if the user has changed since")
+    ] = "*",
 ) -> accounts.Version:
     """The versions that a change is made for (RFC 9110 section 13.1.1); weak tags and unknown ones match none."""
-    if if_match is None or if_match.strip() == "*":
+    if if_match.strip() == "*":
         return None
     return {int(version) for version in re.findall(r'(?<!/)"([0-9]{1,10})"', if_match)}
 
