@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Form, Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from userapi.dependencies import ClientDep, LoginDep
 from userapi.errors import INVALID, ApiError, ErrorCode, MissingParameters, responses
@@ -14,13 +14,22 @@ router = APIRouter(tags=["auth"])
 class TokenRequest(BaseModel):
     """A grant (RFC 6749 sections 4.3.2 and 6). Client credentials and scopes may come along and are ignored."""
 
-    grant_type: str | None = Field(None, description="`password`, also when absent, or `refresh_token`")
-    username: str | None = Field(None, description="Username or e-mail address; required with `password`")
-    password: str | None = Field(None, description="Required with `password`", json_schema_extra={"format": "password"})
-    refresh_token: str | None = Field(None, description="Required with `refresh_token`")
-    scope: str | None = None
-    client_id: str | None = None
-    client_secret: str | None = Field(None, json_schema_extra={"format": "password"})
+    grant_type: str = Field("password", json_schema_extra={"enum": ["password", "refresh_token"]})
+    username: str = Field("", description="Username or e-mail address; required with `password`")
+    password: str = Field("", description="Required with `password`", json_schema_extra={"format": "password"})
+    refresh_token: str = Field("", description="Required with `refresh_token`")
+    scope: str = ""
+    client_id: str = ""
+    client_secret: str = Field("", json_schema_extra={"format": "password"})
+
+
+class RevocationRequest(BaseModel):
+    """A token to revoke (RFC 7009 section 2.1)."""
+
+    model_config = ConfigDict(json_schema_extra={"required": ["token"]})  # an answer of our own refuses its absence
+
+    token: str = Field(default_factory=str, min_length=1, description="An access or a refresh token")
+    token_type_hint: str = Field("", description="Ignored: both kinds are tried")
 
 
 class TokenResponse(BaseModel):
@@ -54,7 +63,7 @@ async def log_in(form: Annotated[TokenRequest, Form()], client: ClientDep, login
         if not form.refresh_token:
             raise MissingParameters("refresh_token")
         pair = await login.with_refresh_token(form.refresh_token)
-    elif form.grant_type in {None, "", "password"}:
+    elif form.grant_type == "password":
         if not form.username or not form.password:
             raise MissingParameters(*(name for name in ("username", "password") if not getattr(form, name)))
         pair = await login.with_password(form.username, form.password, client)
@@ -63,14 +72,14 @@ async def log_in(form: Annotated[TokenRequest, Form()], client: ClientDep, login
     return TokenResponse(**pair._asdict())
 
 
-@router.post("/revoke", responses=responses(ErrorCode.MISSING_TOKEN, ErrorCode.DATABASE_UNAVAILABLE))
-async def revoke_token(
-    login: LoginDep,
-    token: Annotated[str, Form(description="An access or a refresh token")] = "",
-    token_type_hint: Annotated[str, Form(description="Ignored: both kinds are tried")] = "",  # noqa: ARG001
-) -> Response:
+@router.post(
+    "/revoke",
+    response_class=Response,
+    responses=responses(ErrorCode.MISSING_TOKEN, ErrorCode.DATABASE_UNAVAILABLE) | INVALID,
+)
+async def revoke_token(form: Annotated[RevocationRequest, Form()], login: LoginDep) -> Response:
     """Log out: end the session of this token (RFC 7009). A token that is none any more is fine, too."""
-    if not token:
+    if not form.token:
         raise ApiError(ErrorCode.MISSING_TOKEN)
-    await login.revoke(token)
+    await login.revoke(form.token)
     return Response()
