@@ -66,6 +66,8 @@ _OAUTH_ERRORS = {  # RFC 6749 section 5.2, RFC 7009 section 2.2.1
 }
 _RETRY_SECONDS = 5
 
+Responses = dict[int | str, dict[str, Any]]  # what an OpenAPI document says of a route's answers, by status
+
 
 class ErrorBody(BaseModel):
     """The body of every error but a failed validation."""
@@ -138,19 +140,19 @@ class MissingParameters(RequestValidationError):
         super().__init__([{"type": "missing", "loc": ("body", name), "msg": "Field required"} for name in names])
 
 
-INVALID: dict[int | str, dict[str, Any]] = {422: {"model": ValidationErrorBody, "description": "Validation failed"}}
+INVALID: Responses = {422: {"model": ValidationErrorBody, "description": "Validation failed"}}
 
 
-def responses(*codes: ErrorCode) -> dict[int | str, dict[str, Any]]:
+def responses(*codes: ErrorCode) -> Responses:
     """Declare errors for a route's OpenAPI document: one entry a status, naming each error's words."""
-    declared: dict[int | str, dict[str, Any]] = {}
+    declared: Responses = {}
     for code in codes:
         model = OAuthErrorBody if code in _OAUTH_ERRORS else ErrorBody
         entry = declared.setdefault(code.status, {"model": model, "description": code.words})
         if code.words not in entry["description"]:
             entry["description"] += f"; {code.words}"
         for name in ApiError(code).headers:
-            entry.setdefault("headers", {})[name] = {"schema": {"type": "string"}}
+            entry.setdefault("headers", {})[name] = {"required": True, "schema": {"type": "string"}}
     return declared
 
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from userapi import accounts, listing
 from userapi.database import Database
 from userapi.dependencies import AdminDep, CallerDep, ClientDep, DatabaseDep, IfMatch, LoginDep, PasswordsDep, TargetId
-from userapi.errors import INVALID, ErrorCode, responses
+from userapi.errors import INVALID, ErrorCode, Responses, responses
 from userapi.models import UserCreate, UserPatch, UserPublic, UserRegister, UserUpdate
 from userapi.security import Passwords
 
@@ -26,8 +26,20 @@ router = APIRouter(
 )
 registration = APIRouter(tags=["auth"], responses=responses(ErrorCode.DATABASE_UNAVAILABLE) | INVALID)
 
-_CREATE = responses(ErrorCode.USERNAME_TAKEN, ErrorCode.EMAIL_TAKEN, ErrorCode.OVERLOADED)
-_CHANGE = responses(
+_TEXT = {"required": True, "schema": {"type": "string"}}
+_ETAG = {"ETag": _TEXT | {"description": "The user's version, for `If-Match`"}}
+_TAGGED: Responses = {200: {"headers": _ETAG}}
+_LISTED: Responses = {
+    200: {
+        "headers": {
+            "Link": _TEXT | {"description": "The pages around this one"},
+            "X-Total-Count": {"description": "With `total`", "schema": {"type": "integer"}},
+        }
+    }
+}
+_CREATED: Responses = {201: {"headers": _ETAG | {"Location": _TEXT | {"description": "The user's path"}}}}
+_CREATE = _CREATED | responses(ErrorCode.USERNAME_TAKEN, ErrorCode.EMAIL_TAKEN, ErrorCode.OVERLOADED)
+_CHANGE = _TAGGED | responses(
     ErrorCode.USERNAME_TAKEN,
     ErrorCode.EMAIL_TAKEN,
     ErrorCode.CURRENT_PASSWORD_REQUIRED,
@@ -62,7 +74,7 @@ async def register(
     return await _create(new, database, passwords, request, response)
 
 
-@router.get("", response_model=list[UserPublic])
+@router.get("", response_model=list[UserPublic], responses=_LISTED)
 async def list_users(
     query: Annotated[listing.ListQuery, Query()],
     _: AdminDep,
@@ -78,7 +90,7 @@ async def list_users(
     return page.rows
 
 
-@router.get("/{user_id}", response_model=UserPublic, responses=responses(ErrorCode.USER_NOT_FOUND))
+@router.get("/{user_id}", response_model=UserPublic, responses=_TAGGED | responses(ErrorCode.USER_NOT_FOUND))
 async def read_user(user_id: TargetId, caller: CallerDep, database: DatabaseDep, response: Response) -> Any:
     """Read a user: oneself or, for admins, anybody."""
     user = caller.user if user_id == caller.user.id else await database.read(accounts.find, user_id)
