@@ -145,6 +145,8 @@ class User(_Account, table=True):
 class UserPublic(_Account):
     """A user in an answer."""
 
+    model_config = {"json_schema_serialization_defaults_required": True}
+
     id: int
     email: str  # checked on its way in; checking again costs 100 us a row
 
