@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import sqlalchemy
 from sqlalchemy import ColumnElement, Row, bindparam, true
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
@@ -19,7 +20,7 @@ MIN_LOCAL_PART = 4  # characters of an e-mail address before the @ that a passwo
 
 Version = Collection[int] | None  # the versions a change is made for (`If-Match`); None for any
 
-_FIND = select(*sessions.PUBLIC_COLUMNS).where(User.id == bindparam("user_id"))
+_FIND = sqlalchemy.select(*sessions.PUBLIC_COLUMNS).where(sessions.USERS.id == bindparam("user_id"))
 _ACTIVE_ADMIN: ColumnElement[bool] = (col(User.is_admin) == true()) & (col(User.is_active) == true())
 
 
@@ -50,7 +51,7 @@ def find(session: Session, user_id: int) -> Row[Any]:
 
     Raises ApiError: user_not_found.
     """
-    row: Row[Any] | None = session.exec(_FIND, params={"user_id": user_id}).one_or_none()
+    row = session.execute(_FIND, {"user_id": user_id}).one_or_none()
     if row is None:
         raise ApiError(ErrorCode.USER_NOT_FOUND)
     return row

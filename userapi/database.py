@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from urllib.parse import unquote, urlsplit
 
-import aiosqlite
-from sqlalchemy import URL, Connection, make_url, text
+from sqlalchemy import URL, Connection, Engine, make_url, text
+from sqlalchemy import create_engine as create_sqlalchemy_engine
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -37,10 +37,11 @@ ATTEMPT_SECONDS = 8  # a whole run of a unit, should the server fall silent
 BUSY_SECONDS = 5  # waiting for SQLite's write lock, unless the URL says timeout=
 RERUNS = 3  # of a unit that lost a deadlock or a serialization conflict
 POOL = {"pool_size": 5, "max_overflow": 5, "pool_timeout": 5, "pool_use_lifo": True}
+MIGRATION_SECONDS = 600  # waiting for another process to end its migration
 MIGRATION_LOCK = 0x75736572  # any number, as long as nobody else uses it; "user" in ASCII
 
 _DRIVERS = {
-    "sqlite": "sqlite+aiosqlite",
+    "sqlite": "sqlite+pysqlite",
     "postgres": "postgresql+psycopg",
     "postgresql": "postgresql+psycopg",
     "mysql": "mysql+aiomysql",
@@ -65,41 +66,15 @@ class _CommitLost(Exception):
     """The connection broke during a commit: nobody knows whether it happened, so it must not run again."""
 
 
-class OnLoopConnection(aiosqlite.Connection):
-    """An SQLite connection whose calls run at once, on the event loop.
-
-    A point query takes about 10 us, handing it to aiosqlite's thread and back several hundred. What could
-    hold the loop, waiting for another process's lock, is not done inside SQLite: `Database` waits.
-    """
-
-    def __await__(self) -> Any:
-        return self._connect().__await__()
-
-    async def _connect(self) -> "OnLoopConnection":
-        if self._connection is None:
-            self._connection = self._connector()
-        return self
-
-    async def _execute(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        if self._connection is None:
-            raise ValueError("Connection closed")
-        return fn(*args, **kwargs)
-
-    async def close(self) -> None:
-        self.stop()
-
-    def stop(self) -> None:
-        self._running = False
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-
 class Database:
     """Units of work on one database.
 
     A unit is a plain function `work(session, *args)`. It takes and returns values, schemas or detached rows, never a
     table object made outside, since it may run again on a fresh session; and it waits for nothing but the database.
+
+    On a server a unit runs in a greenlet over an async driver. On SQLite it runs right here, on the event loop: a point
+    query takes about 10 us, handing it to a thread and back several hundred. What could hold the loop, waiting for
+    another process's lock, is not done inside SQLite but here, between two runs.
     """
 
     def __init__(self, url: URL | str) -> None:
@@ -107,13 +82,12 @@ class Database:
         self._url = driver_url(url)
         self._sqlite = self._url.get_backend_name() == "sqlite"
         if self._sqlite:
-            self._reader = self._writer = _sqlite_engine(self._url, busy_seconds=0)
+            self._file = _sqlite_engine(self._url, busy_seconds=0)
         else:
             # Reads in autocommit save the round trips of BEGIN and ROLLBACK.
             self._reader = _server_engine(self._url, isolation_level="AUTOCOMMIT", skip_autocommit_rollback=True)
             self._writer = _server_engine(self._url, isolation_level="READ COMMITTED")
         self._busy_seconds = float(str(self._url.query.get("timeout", BUSY_SECONDS))) if self._sqlite else 0
-        self._attempt_seconds = None if self._sqlite else ATTEMPT_SECONDS
         self._writing = asyncio.Lock()
 
     async def read(self, work: Callable[Concatenate[Session, P], R], /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -136,24 +110,26 @@ class Database:
 
         On SQLite all of it is one transaction, with foreign keys off: rebuilding a table must not cascade.
         """
-        in_memory = isinstance(self._writer.pool, StaticPool) and sqlite_file(self._url) is None
-        if in_memory:
-            engine = self._writer
-        elif self._sqlite:
-            engine = _sqlite_engine(self._url, busy_seconds=60)
-        else:
-            engine = create_async_engine(self._url, poolclass=NullPool, hide_parameters=True)
-        try:
-            async with engine.connect() as connection:
-                return await connection.run_sync(_LOCKED[self._url.get_backend_name()], work)
-        finally:
-            if not in_memory:
-                await engine.dispose()
+        if self._sqlite:
+            patient = self._file if sqlite_file(self._url) is None else _sqlite_engine(self._url, MIGRATION_SECONDS)
+            try:
+                with patient.connect() as connection:
+                    return _locked_sqlite(connection, work)
+            finally:
+                if patient is not self._file:
+                    patient.dispose()
+        engine = create_async_engine(self._url, poolclass=NullPool, hide_parameters=True)
+        locked = _locked_postgresql if self._url.get_backend_name() == "postgresql" else _locked_mysql
+        async with engine.connect() as connection:
+            return await connection.run_sync(locked, work)
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._reader.dispose()
-        await self._writer.dispose()
+        if self._sqlite:
+            self._file.dispose()
+        else:
+            await self._reader.dispose()
+            await self._writer.dispose()
 
     async def _mapped(self, run: Awaitable[R]) -> R:
         try:
@@ -178,9 +154,11 @@ class Database:
         deadline = deadline or time.monotonic() + self._busy_seconds
         while True:
             try:
-                async with asyncio.timeout(self._attempt_seconds):
-                    engine = self._writer if write else self._reader
-                    return await AsyncSession(engine, expire_on_commit=False).run_sync(self._unit, write, work)  # type: ignore[arg-type]  # sqlmodel's inner session is its own Session
+                if self._sqlite:
+                    return self._unit(Session(self._file, expire_on_commit=False), write, work)
+                async with asyncio.timeout(ATTEMPT_SECONDS):
+                    session = AsyncSession(self._writer if write else self._reader, expire_on_commit=False)
+                    return await session.run_sync(self._unit, write, work)  # type: ignore[arg-type]  # its own Session
             except (DBAPIError, RunAgain) as error:
                 if _is_busy(error) and time.monotonic() + pause < deadline:
                     pause = min(pause * 2, 0.05)
@@ -260,7 +238,7 @@ def sqlite_file(url: URL) -> Path | None:
     return None if in_memory else Path(name)
 
 
-def _sqlite_engine(url: URL, *, busy_seconds: float) -> AsyncEngine:
+def _sqlite_engine(url: URL, busy_seconds: float) -> Engine:
     (filename, *_), given = url.get_dialect()().create_connect_args(url)
     options = {**given, "timeout": busy_seconds, "isolation_level": None, "check_same_thread": False}
 
@@ -272,11 +250,8 @@ def _sqlite_engine(url: URL, *, busy_seconds: float) -> AsyncEngine:
         connection.execute("PRAGMA foreign_keys=ON")
         return connection
 
-    async def connect() -> OnLoopConnection:
-        return await OnLoopConnection(open_file, iter_chunk_size=64)._connect()
-
     # A unit never lets go of the loop between its statements, so one connection serves them all.
-    return create_async_engine(url, async_creator=connect, poolclass=StaticPool, hide_parameters=True)
+    return create_sqlalchemy_engine(url, creator=open_file, poolclass=StaticPool, hide_parameters=True)
 
 
 def _server_engine(url: URL, **options: Any) -> AsyncEngine:
@@ -333,7 +308,7 @@ def _locked_postgresql(connection: Connection, work: Callable[[Connection], R]) 
 
 def _locked_mysql(connection: Connection, work: Callable[[Connection], R]) -> R:
     name = text("CONCAT('userapi:', MD5(DATABASE()))")
-    if connection.scalar(text(f"SELECT GET_LOCK({name}, 600)")) != 1:
+    if connection.scalar(text(f"SELECT GET_LOCK({name}, {MIGRATION_SECONDS})")) != 1:
         raise RuntimeError("another process has been migrating for ten minutes")
     connection.commit()  # as on PostgreSQL
     try:
@@ -342,6 +317,3 @@ def _locked_mysql(connection: Connection, work: Callable[[Connection], R]) -> R:
         connection.rollback()
         connection.execute(text(f"SELECT RELEASE_LOCK({name})"))
         connection.commit()
-
-
-_LOCKED = {"sqlite": _locked_sqlite, "postgresql": _locked_postgresql, "mysql": _locked_mysql}

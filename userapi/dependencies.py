@@ -1,9 +1,10 @@
 """What a route may ask for."""
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from fastapi import Depends, Header, Path, Request
+from fastapi.requests import HTTPConnection
 from fastapi.security import OAuth2PasswordBearer
 
 from userapi import accounts, edge, sessions
@@ -13,10 +14,6 @@ from userapi.errors import ApiError, ErrorCode
 from userapi.login import Login
 from userapi.models import UserId
 from userapi.security import ACCESS, Passwords
-
-_bearer = OAuth2PasswordBearer(
-    tokenUrl="token", refreshUrl="token", auto_error=False, description="Log in with username or e-mail"
-)
 
 
 async def _database(request: Request) -> Database:
@@ -44,19 +41,34 @@ LoginDep = Annotated[Login, Depends(_login)]
 ClientDep = Annotated[sessions.Client, Depends(_client)]
 
 
-async def _caller(request: Request, token: Annotated[str | None, Depends(_bearer)]) -> Caller:
-    if token is None:
-        raise ApiError(ErrorCode.NOT_AUTHENTICATED)
-    state = request.app.state
-    claims = state.tokens.read(ACCESS, token)
-    user = claims and await state.database.read(sessions.caller, claims.user_id, claims.session_id)
-    if user is None:
-        raise ApiError(ErrorCode.INVALID_TOKEN)
-    request.scope[edge.USER_ID] = user.id
-    return Caller(user, claims.session_id)
+class _CallerScheme(OAuth2PasswordBearer):
+    """The document's OAuth2 scheme, which also finds out who calls: each layer of dependencies costs every request."""
+
+    async def __call__(self, request: HTTPConnection) -> Caller:  # type: ignore[override]  # more than the token
+        token = await super().__call__(request)
+        if token is None:
+            raise ApiError(ErrorCode.NOT_AUTHENTICATED)
+        state = request.app.state
+        claims = state.tokens.read(ACCESS, token)
+        user = claims and await state.database.read(sessions.caller, claims.user_id, claims.session_id)
+        if user is None:
+            raise ApiError(ErrorCode.INVALID_TOKEN)
+        request.scope[edge.USER_ID] = user.id
+        return Caller(user, claims.session_id)
 
 
-CallerDep = Annotated[Caller, Depends(_caller)]
+CallerDep = Annotated[
+    Caller,
+    Depends(
+        _CallerScheme(
+            tokenUrl="token",
+            refreshUrl="token",
+            auto_error=False,
+            scheme_name="OAuth2PasswordBearer",
+            description="Log in with username or e-mail address",
+        )
+    ),
+]
 
 
 async def _admin(caller: CallerDep) -> Caller:
@@ -65,17 +77,27 @@ async def _admin(caller: CallerDep) -> Caller:
     return caller
 
 
-async def _target_id(
+class Target(NamedTuple):
+    """The user that a route is about, and who asks."""
+
+    user_id: int
+    caller: Caller
+
+    @property
+    def own(self) -> bool:
+        """Whether they are the same."""
+        return bool(self.user_id == self.caller.user.id)
+
+
+async def _target(
     user_id: Annotated[UserId | Literal["me"], Path(description="A user's id, or `me` for the caller")],
     caller: CallerDep,
-) -> int:
-    """The user a route is about: the caller itself or, for an admin, anybody."""
-    own_id: int = caller.user.id
-    if user_id in ("me", own_id):
-        return own_id
-    if not caller.user.is_admin:
+) -> Target:
+    """The caller itself or, for an admin, anybody."""
+    target = Target(caller.user.id if user_id == "me" else user_id, caller)
+    if not target.own and not caller.user.is_admin:
         raise ApiError(ErrorCode.NOT_ENOUGH_PERMISSIONS)  # whether or not there is such a user
-    return int(user_id)
+    return target
 
 
 async def _if_match(
@@ -90,5 +112,5 @@ async def _if_match(
 
 
 AdminDep = Annotated[Caller, Depends(_admin)]
-TargetId = Annotated[int, Depends(_target_id)]
+TargetDep = Annotated[Target, Depends(_target)]
 IfMatch = Annotated[accounts.Version, Depends(_if_match)]

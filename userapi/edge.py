@@ -5,7 +5,7 @@ import re
 import secrets
 import time
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from userapi import errors, logs
@@ -41,11 +41,9 @@ class Edge:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                answer = MutableHeaders(raw=message["headers"])
-                answer["X-Request-ID"] = request_id
-                answer["X-Content-Type-Options"] = "nosniff"
+                message["headers"] += [(b"x-request-id", request_id.encode()), (b"x-content-type-options", b"nosniff")]
                 if not scope["path"].startswith(_PUBLIC):
-                    answer["Cache-Control"] = "no-store"
+                    message["headers"].append((b"cache-control", b"no-store"))
             await send(message)
 
         try:

@@ -140,7 +140,10 @@ class MissingParameters(RequestValidationError):
         super().__init__([{"type": "missing", "loc": ("body", name), "msg": "Field required"} for name in names])
 
 
-INVALID: Responses = {422: {"model": ValidationErrorBody, "description": "Validation failed"}}
+INVALID: Responses = {
+    413: {"model": ErrorBody, "description": ErrorCode.PAYLOAD_TOO_LARGE.words},
+    422: {"model": ValidationErrorBody, "description": ErrorCode.VALIDATION_ERROR.words},
+}
 
 
 def responses(*codes: ErrorCode) -> Responses:

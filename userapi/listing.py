@@ -11,10 +11,10 @@ from urllib.parse import urlencode
 from pydantic import AwareDatetime, BaseModel, Field, TypeAdapter, ValidationError, model_validator
 from sqlalchemy import Row, Select, and_, bindparam, func, not_, select, tuple_, union, union_all
 from sqlalchemy.sql.elements import ColumnElement
-from sqlmodel import Session, col
+from sqlmodel import Session
 
-from userapi.models import MAX_EMAIL, User, UserId, canonical
-from userapi.sessions import PUBLIC_COLUMNS
+from userapi.models import MAX_EMAIL, UserId, canonical
+from userapi.sessions import PUBLIC_COLUMNS, USERS
 
 MAX_ROWS = 2**31 - 1
 LAST_CHARACTER = "\U0010ffff"
@@ -24,10 +24,10 @@ Sort = Literal["id", "-id", "username", "-username", "email", "-email", "created
 _Key = Annotated[str, Field(max_length=MAX_EMAIL, pattern=r"^[^\x00]*$")]
 _Instant = Annotated[AwareDatetime, Field(ge=datetime(1970, 1, 1, tzinfo=UTC), le=datetime(9000, 1, 1, tzinfo=UTC))]
 _ORDERS: dict[str, tuple[list[Any], TypeAdapter[Any]]] = {
-    "id": ([User.id], TypeAdapter(tuple[UserId])),
-    "username": ([User.username_key], TypeAdapter(tuple[_Key])),
-    "email": ([User.email_key], TypeAdapter(tuple[_Key])),
-    "created_at": ([User.created_at, User.id], TypeAdapter(tuple[_Instant, UserId])),
+    "id": ([USERS.id], TypeAdapter(tuple[UserId])),
+    "username": ([USERS.username_key], TypeAdapter(tuple[_Key])),
+    "email": ([USERS.email_key], TypeAdapter(tuple[_Key])),
+    "created_at": ([USERS.created_at, USERS.id], TypeAdapter(tuple[_Instant, UserId])),
 }
 _MATCHED = "matched"  # the order of a search: by the name that matches, username or e-mail address
 _MATCHED_KEY = TypeAdapter(tuple[_Key])
@@ -90,8 +90,8 @@ def find_page(session: Session, query: ListQuery) -> Page:
     if query.after is not None:
         parameters |= {f"after_{n}": value for n, value in enumerate(_decode(query.after, query.order))}
     shape = (query.q is not None, query.is_active, query.is_admin)
-    rows = session.exec(_statement(query.order, query.after is not None, *shape), params=parameters).all()
-    total = session.exec(_count(*shape), params=parameters).one()[0] if query.total else None
+    rows = session.execute(_statement(query.order, query.after is not None, *shape), parameters).all()
+    total = session.scalars(_count(*shape), parameters).one() if query.total else None
     return Page(rows[: query.page_size], len(rows) > query.page_size, total)
 
 
@@ -154,24 +154,22 @@ def _starts(column: Any) -> ColumnElement[bool]:
 
 
 def _filters(is_active: bool | None, is_admin: bool | None) -> list[ColumnElement[bool]]:
-    wanted = [(col(User.is_active), is_active), (col(User.is_admin), is_admin)]
+    wanted = [(USERS.is_active, is_active), (USERS.is_admin, is_admin)]
     return [column == value for column, value in wanted if value is not None]
 
 
 def _matches() -> Any:
-    found = union(
-        select(col(User.id)).where(_starts(User.username_key)), select(col(User.id)).where(_starts(User.email_key))
-    )
+    found = union(select(USERS.id).where(_starts(USERS.username_key)), select(USERS.id).where(_starts(USERS.email_key)))
     return found.subquery("matches")
 
 
 @lru_cache(256)
 def _count(q: bool, is_active: bool | None, is_admin: bool | None) -> Any:
-    statement = select(func.count()).select_from(User).where(*_filters(is_active, is_admin))
+    statement = select(func.count()).select_from(USERS.id.table).where(*_filters(is_active, is_admin))
     if not q:
         return statement
     matches = _matches()
-    return statement.join(matches, matches.c.id == User.id)
+    return statement.join(matches, matches.c.id == USERS.id)
 
 
 @lru_cache(256)
@@ -182,7 +180,7 @@ def _statement(order: str, after: bool, q: bool, is_active: bool | None, is_admi
     statement: Select[Any] = select(*PUBLIC_COLUMNS).where(*filters)
     if q:
         matches = _matches()
-        statement = statement.join(matches, matches.c.id == User.id)
+        statement = statement.join(matches, matches.c.id == USERS.id)
     keys, descending = _ORDERS[order.removeprefix("-")][0], order.startswith("-")
     if after:
         bounds = [bindparam(f"after_{n}", type_=key.type) for n, key in enumerate(keys)]
@@ -208,16 +206,14 @@ def _matched_order(filters: list[ColumnElement[bool]], after: bool) -> Any:
 
     def reach(column: Any, *conditions: Any) -> Any:
         beyond = [column > bindparam("after_0")] if after else []
-        found = select(col(User.id), column.label("matched")).where(_starts(column), *filters, *beyond, *conditions)
+        found = select(USERS.id, column.label("matched")).where(_starts(column), *filters, *beyond, *conditions)
         return found.order_by(column).limit(bindparam("reach"))
 
-    by_username = reach(User.username_key)
+    by_username = reach(USERS.username_key)
     names = by_username.cte("names")
     last_name = select(names.c.matched).order_by(names.c.matched).limit(1).offset(bindparam("last"))
     edge = func.coalesce(last_name.scalar_subquery(), bindparam("high"))
-    addresses = reach(User.email_key, not_(_starts(User.username_key)), col(User.email_key) <= edge).subquery(
-        "addresses"
-    )
+    addresses = reach(USERS.email_key, not_(_starts(USERS.username_key)), USERS.email_key <= edge).subquery("addresses")
     both = union_all(select(names.c.id, names.c.matched), select(addresses.c.id, addresses.c.matched)).subquery("both")
     page = select(both).order_by(both.c.matched).limit(bindparam("limit")).offset(bindparam("offset")).subquery("page")
-    return select(*PUBLIC_COLUMNS, page.c.matched).join(page, page.c.id == User.id).order_by(page.c.matched)
+    return select(*PUBLIC_COLUMNS, page.c.matched).join(page, page.c.id == USERS.id).order_by(page.c.matched)

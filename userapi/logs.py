@@ -40,16 +40,21 @@ def configuration(log_format: LogFormat) -> dict[str, Any]:
 
 
 def configure(log_format: LogFormat) -> None:
-    """Make all loggers of this process write in one format."""
+    """Make all loggers of this process write in one format, and collect nothing for a line that it does not say."""
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.config.dictConfig(configuration(log_format))
 
 
 class _Formatter(logging.Formatter):
     """What both formats share: the time in UTC to the millisecond, the fields, tracebacks without secrets."""
 
-    converter = staticmethod(time.gmtime)
-    default_msec_format = "%s.%03dZ"
-    default_time_format = "%Y-%m-%dT%H:%M:%S"
+    _second, _date = -1, ""
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802
+        second = int(record.created)
+        if second != self._second:
+            self._second, self._date = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        return f"{self._date}.{int(record.msecs):03d}Z"
 
     def fields(self, record: logging.LogRecord) -> dict[str, Any]:
         fields: dict[str, Any] = dict(getattr(record, "fields", {}))

@@ -35,6 +35,11 @@ class Timestamp(UTCDateTime):
     def __repr__(self) -> str:
         return "Timestamp()"  # what Alembic writes into a migration
 
+    def result_processor(self, dialect: Dialect, coltype: object) -> Any:
+        if dialect.name != "sqlite":
+            return super().result_processor(dialect, coltype)
+        return lambda text: None if text is None else datetime.fromisoformat(f"{text}+00:00")  # half the time
+
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         return DATETIME(fsp=6) if dialect.name in {"mysql", "mariadb"} else super().load_dialect_impl(dialect)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -21,6 +22,7 @@ R = TypeVar("R")
 ALGORITHM = "HS256"
 REQUIRED_CLAIMS = ["sub", "sid", "gen", "iat", "exp", "aud"]
 ACCESS, REFRESH = "userapi:access", "userapi:refresh"  # a token's purpose is its audience (RFC 8725 section 3.9)
+MAX_CHECKED = 10_000  # tokens remembered as good
 MAX_WAITING = 32  # passwords a core; at cost 12 and 0.3 s each the last one waits 10 s
 
 
@@ -115,6 +117,8 @@ class Tokens:
             jwt.PyJWK({"kty": "oct", "k": base64url_encode(secret.encode()).decode(), "alg": ALGORITHM})
             for secret in secrets
         ]
+        # What a signature says does not change until it expires; checking it costs as much as the query that follows.
+        self._checked: dict[tuple[str, str], tuple[Claims | None, float]] = {}
 
     def issue(self, purpose: str, claims: Claims, *, at: datetime, until: datetime) -> str:
         """Give a token for `purpose` that is good from `at` to `until`, as long as its login session lives."""
@@ -127,6 +131,9 @@ class Tokens:
 
         Whether the login session is still alive is for the database to say.
         """
+        claims, expires_at = self._checked.get((purpose, token), (None, 0))
+        if expires_at > time.time():
+            return claims
         for key in self._keys:
             try:
                 payload = jwt.decode(token, key, [ALGORITHM], options={"require": REQUIRED_CLAIMS}, audience=purpose)
@@ -135,5 +142,10 @@ class Tokens:
                 continue
             except (jwt.InvalidTokenError, ValueError, TypeError, OverflowError):
                 return None
-            return claims if all(1 <= part <= MAX_ID for part in claims) else None
+            if not all(1 <= part <= MAX_ID for part in claims):
+                return None
+            if len(self._checked) >= MAX_CHECKED:
+                self._checked.clear()
+            self._checked[purpose, token] = claims, payload["exp"]
+            return claims
         return None

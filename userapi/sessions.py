@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row, bindparam, delete, true
+import sqlalchemy
+from sqlalchemy import Row, bindparam, delete, inspect, true
 from sqlmodel import Session, col, select
 
 from userapi.database import note
@@ -13,12 +14,14 @@ from userapi.models import LoginSession, User, UserPublic
 GRACE = timedelta(seconds=10)  # parallel tabs may present the token just rotated out
 CLEANUP = 100  # expired sessions forgotten with each login, at most
 
-PUBLIC_COLUMNS: list[Any] = [getattr(User, name) for name in UserPublic.model_fields] + [User.version]
+# Statements on the hot path are built once, of columns: entities cost three times as much.
+USERS, SESSIONS = inspect(User).local_table.c, inspect(LoginSession).local_table.c
+PUBLIC_COLUMNS = [*(USERS[name] for name in UserPublic.model_fields), USERS.version]
 
 _CALLER = (
-    select(*PUBLIC_COLUMNS)
-    .join(LoginSession, col(LoginSession.user_id) == col(User.id))
-    .where(LoginSession.id == bindparam("session_id"), User.id == bindparam("user_id"), col(User.is_active) == true())
+    sqlalchemy.select(*PUBLIC_COLUMNS)
+    .join_from(USERS.id.table, SESSIONS.id.table, SESSIONS.user_id == USERS.id)
+    .where(SESSIONS.id == bindparam("session_id"), USERS.id == bindparam("user_id"), USERS.is_active == true())
 )
 
 
@@ -47,8 +50,7 @@ class Current(NamedTuple):
 
 def caller(session: Session, user_id: int, session_id: int) -> Row[Any] | None:
     """Give the public columns and the version of an active user who is logged in with this session."""
-    row: Row[Any] | None = session.exec(_CALLER, params={"user_id": user_id, "session_id": session_id}).one_or_none()
-    return row
+    return session.execute(_CALLER, {"user_id": user_id, "session_id": session_id}).one_or_none()
 
 
 def begin(

@@ -2,13 +2,14 @@
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Form, Response
+from fastapi import Form, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from userapi import routes
 from userapi.dependencies import ClientDep, LoginDep
 from userapi.errors import INVALID, ApiError, ErrorCode, MissingParameters, responses
 
-router = APIRouter(tags=["auth"])
+router = routes.router(tags=["auth"])
 
 
 class TokenRequest(BaseModel):

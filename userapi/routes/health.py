@@ -3,16 +3,15 @@
 import asyncio
 from typing import Literal
 
-from fastapi import APIRouter
 from pydantic import BaseModel
 
-from userapi import bootstrap
+from userapi import bootstrap, routes
 from userapi.dependencies import DatabaseDep
 from userapi.errors import ApiError, DatabaseUnavailable, ErrorCode, responses
 
 READY_SECONDS = 2
 
-router = APIRouter(prefix="/health", tags=["health"])
+router = routes.router(prefix="/health", tags=["health"])
 
 
 class Health(BaseModel):

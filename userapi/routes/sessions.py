@@ -2,14 +2,14 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import Path, Query
 
-from userapi import accounts, sessions
-from userapi.dependencies import CallerDep, DatabaseDep, TargetId
+from userapi import accounts, routes, sessions
+from userapi.dependencies import DatabaseDep, TargetDep
 from userapi.errors import INVALID, ApiError, ErrorCode, responses
 from userapi.models import MAX_ID, SessionPublic, UserId, now
 
-router = APIRouter(
+router = routes.router(
     prefix="/users/{user_id}/sessions",
     tags=["sessions"],
     responses=responses(
@@ -25,36 +25,35 @@ router = APIRouter(
 
 @router.get("")
 async def list_sessions(
-    user_id: TargetId,
-    caller: CallerDep,
+    target: TargetDep,
     database: DatabaseDep,
     page: Annotated[int, Query(ge=1, le=MAX_ID // 100)] = 1,
     page_size: Annotated[int, Query(ge=1, le=100)] = 100,
 ) -> list[SessionPublic]:
     """List the sessions of a user, the newest first."""
-    found = await database.read(sessions.find_all, user_id, now(), page, page_size)
-    if not found and user_id != caller.user.id:
-        await database.read(accounts.find, user_id)
+    found = await database.read(sessions.find_all, target.user_id, now(), page, page_size)
+    if not found and not target.own:
+        await database.read(accounts.find, target.user_id)
     return [
-        SessionPublic(**session.model_dump(), last_used_at=session.rotated_at, current=session.id == caller.session_id)
+        SessionPublic(
+            **session.model_dump(), last_used_at=session.rotated_at, current=session.id == target.caller.session_id
+        )
         for session in found
     ]
 
 
 @router.delete("", status_code=204)
-async def end_sessions(
-    user_id: TargetId, caller: CallerDep, database: DatabaseDep, *, keep_current: bool = False
-) -> None:
+async def end_sessions(target: TargetDep, database: DatabaseDep, *, keep_current: bool = False) -> None:
     """End all sessions of a user; with `keep_current`, all but the one of this request."""
-    if user_id != caller.user.id:
-        await database.read(accounts.find, user_id)
-    await database.write(sessions.end_all, user_id, keep=caller.session_id if keep_current else None)
+    if not target.own:
+        await database.read(accounts.find, target.user_id)
+    await database.write(sessions.end_all, target.user_id, keep=target.caller.session_id if keep_current else None)
 
 
 @router.delete("/{session_id}", status_code=204, responses=responses(ErrorCode.SESSION_NOT_FOUND))
 async def end_session(
-    user_id: TargetId, session_id: Annotated[UserId, Path(description="A session's id")], database: DatabaseDep
+    target: TargetDep, session_id: Annotated[UserId, Path(description="A session's id")], database: DatabaseDep
 ) -> None:
     """End a session; its tokens die with it."""
-    if not await database.write(sessions.end, user_id, session_id):
+    if not await database.write(sessions.end, target.user_id, session_id):
         raise ApiError(ErrorCode.SESSION_NOT_FOUND)

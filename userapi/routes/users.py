@@ -1,19 +1,22 @@
 """Users: made, listed, read, changed and deleted."""
 
-from collections.abc import Sequence
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Any
 
-from fastapi import APIRouter, Query, Request, Response
-from pydantic import BaseModel
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ValidationError
+from pydantic_core import to_json
 
-from userapi import accounts, listing
+from userapi import accounts, listing, routes
 from userapi.database import Database
-from userapi.dependencies import AdminDep, CallerDep, ClientDep, DatabaseDep, IfMatch, LoginDep, PasswordsDep, TargetId
+from userapi.dependencies import AdminDep, ClientDep, DatabaseDep, IfMatch, LoginDep, PasswordsDep, TargetDep
 from userapi.errors import INVALID, ErrorCode, Responses, responses
+from userapi.listing import ListQuery
 from userapi.models import UserCreate, UserPatch, UserPublic, UserRegister, UserUpdate
 from userapi.security import Passwords
 
-router = APIRouter(
+router = routes.router(
     prefix="/users",
     tags=["users"],
     responses=responses(
@@ -24,7 +27,7 @@ router = APIRouter(
     )
     | INVALID,
 )
-registration = APIRouter(tags=["auth"], responses=responses(ErrorCode.DATABASE_UNAVAILABLE) | INVALID)
+registration = routes.router(tags=["auth"], responses=responses(ErrorCode.DATABASE_UNAVAILABLE) | INVALID)
 
 _TEXT = {"required": True, "schema": {"type": "string"}}
 _ETAG = {"ETag": _TEXT | {"description": "The user's version, for `If-Match`"}}
@@ -51,6 +54,11 @@ _CHANGE = _TAGGED | responses(
     ErrorCode.OVERLOADED,
 )
 
+_LIST_PARAMETERS = [
+    {"name": name, "in": "query", "required": False, "schema": schema, "description": schema.pop("description", "")}
+    for name, schema in ListQuery.model_json_schema()["properties"].items()
+]
+
 
 class Message(BaseModel):
     """That it is done."""
@@ -60,99 +68,82 @@ class Message(BaseModel):
 
 @router.post("", status_code=201, response_model=UserPublic, responses=_CREATE)
 async def create_user(
-    new: UserCreate, _: AdminDep, database: DatabaseDep, passwords: PasswordsDep, request: Request, response: Response
-) -> Any:
+    new: UserCreate, _: AdminDep, database: DatabaseDep, passwords: PasswordsDep, request: Request
+) -> Response:
     """Make a user (admins only)."""
-    return await _create(new, database, passwords, request, response)
+    return await _create(new, database, passwords, request)
 
 
 @registration.post("/register", status_code=201, response_model=UserPublic, responses=_CREATE)
-async def register(
-    new: UserRegister, database: DatabaseDep, passwords: PasswordsDep, request: Request, response: Response
-) -> Any:
+async def register(new: UserRegister, database: DatabaseDep, passwords: PasswordsDep, request: Request) -> Response:
     """Make an account for oneself."""
-    return await _create(new, database, passwords, request, response)
+    return await _create(new, database, passwords, request)
 
 
-@router.get("", response_model=list[UserPublic], responses=_LISTED)
-async def list_users(
-    query: Annotated[listing.ListQuery, Query()],
-    _: AdminDep,
-    database: DatabaseDep,
-    request: Request,
-    response: Response,
-) -> Sequence[Any]:
+@router.get("", response_model=list[UserPublic], responses=_LISTED, openapi_extra={"parameters": _LIST_PARAMETERS})
+async def list_users(_: AdminDep, database: DatabaseDep, request: Request) -> Response:
     """List users (admins only). `Link` leads to the first, previous, next and, with `total`, last page (RFC 8288)."""
+    query = _list_query(request)
     page = await database.read(listing.find_page, query)
-    response.headers["Link"] = listing.links(query, page, _path(request))
+    headers = {"Link": listing.links(query, page, _path(request))}
     if page.total is not None:
-        response.headers["X-Total-Count"] = str(page.total)
-    return page.rows
+        headers["X-Total-Count"] = str(page.total)
+    return _json([dict(zip(UserPublic.model_fields, row, strict=False)) for row in page.rows], headers)
 
 
 @router.get("/{user_id}", response_model=UserPublic, responses=_TAGGED | responses(ErrorCode.USER_NOT_FOUND))
-async def read_user(user_id: TargetId, caller: CallerDep, database: DatabaseDep, response: Response) -> Any:
+async def read_user(target: TargetDep, database: DatabaseDep) -> Response:
     """Read a user: oneself or, for admins, anybody."""
-    user = caller.user if user_id == caller.user.id else await database.read(accounts.find, user_id)
-    return _tagged(user, response)
+    return _user(target.caller.user if target.own else await database.read(accounts.find, target.user_id))
 
 
 @router.put("/{user_id}", response_model=UserPublic, responses=_CHANGE)
 async def update_user(
-    user_id: TargetId,
-    new: UserUpdate,
-    version: IfMatch,
-    caller: CallerDep,
-    database: DatabaseDep,
-    login: LoginDep,
-    client: ClientDep,
-    response: Response,
-) -> Any:
+    target: TargetDep, new: UserUpdate, version: IfMatch, database: DatabaseDep, login: LoginDep, client: ClientDep
+) -> Response:
     """Change a user; what is absent or null stays. Only admins may change `is_admin` and `is_active`.
 
     Changing one's own password or e-mail address needs `current_password`. A new password ends all other sessions.
     """
     changes = new.model_dump(exclude_none=True)
-    proof = await login.prove_change(caller, user_id, changes, client)
-    return _tagged(await database.write(accounts.update, user_id, changes, caller, version, *proof), response)
+    proof = await login.prove_change(target.caller, target.user_id, changes, client)
+    return _user(await database.write(accounts.update, target.user_id, changes, target.caller, version, *proof))
 
 
 @router.patch("/{user_id}", response_model=UserPublic, responses=_CHANGE)
 async def patch_user(
-    user_id: TargetId,
-    new: UserPatch,
-    version: IfMatch,
-    caller: CallerDep,
-    database: DatabaseDep,
-    login: LoginDep,
-    client: ClientDep,
-    response: Response,
-) -> Any:
+    target: TargetDep, new: UserPatch, version: IfMatch, database: DatabaseDep, login: LoginDep, client: ClientDep
+) -> Response:
     """Change a user by a JSON merge patch (RFC 7396): what is absent stays, `"age": null` clears the age.
 
     Else as with PUT.
     """
     changes = new.model_dump()
-    proof = await login.prove_change(caller, user_id, changes, client)
-    return _tagged(await database.write(accounts.update, user_id, changes, caller, version, *proof), response)
+    proof = await login.prove_change(target.caller, target.user_id, changes, client)
+    return _user(await database.write(accounts.update, target.user_id, changes, target.caller, version, *proof))
 
 
 @router.delete(
     "/{user_id}", responses=responses(ErrorCode.LAST_ADMIN, ErrorCode.USER_NOT_FOUND, ErrorCode.PRECONDITION_FAILED)
 )
-async def delete_user(user_id: TargetId, version: IfMatch, database: DatabaseDep) -> Message:
+async def delete_user(target: TargetDep, version: IfMatch, database: DatabaseDep) -> Message:
     """Delete a user: oneself or, for admins, anybody."""
-    await database.write(accounts.delete, user_id, version)
+    await database.write(accounts.delete, target.user_id, version)
     return Message(message="User deleted successfully")
 
 
-async def _create(
-    new: UserRegister, database: Database, passwords: Passwords, request: Request, response: Response
-) -> Any:
+async def _create(new: UserRegister, database: Database, passwords: Passwords, request: Request) -> Response:
     accounts.refuse_guessable(new.password, new.username, new.email)
     user = await database.write(accounts.create, new, await passwords.hash(new.password))
-    response.headers["Location"] = f"{_path(request)}/{user.id}"
-    return _tagged(user, response)
+    return _user(user, 201, {"Location": f"{_path(request)}/{user.id}"})
+
+
+def _list_query(request: Request) -> ListQuery:
+    """FastAPI would read a model from the query in 150 us, against 15."""
+    try:
+        return ListQuery.model_validate(dict(request.query_params))
+    except ValidationError as error:
+        raise RequestValidationError([{**item, "loc": ("query", *item["loc"])} for item in error.errors()]) from None
 
 
 def _path(request: Request) -> str:
@@ -160,7 +151,12 @@ def _path(request: Request) -> str:
     return f"{request.scope.get('root_path', '')}/users"
 
 
-def _tagged(user: Any, response: Response) -> Any:
-    """The user, with its version as the answer's `ETag` (RFC 9110 section 8.8.3)."""
-    response.headers["ETag"] = f'"{user.version}"'
-    return user
+def _user(user: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """An answer with the public fields of a user, and its version as `ETag` (RFC 9110 section 8.8.3)."""
+    fields = {name: getattr(user, name) for name in UserPublic.model_fields}
+    return _json(fields, {"ETag": f'"{user.version}"', **(headers or {})}, status)
+
+
+def _json(content: Any, headers: Mapping[str, str], status: int = 200) -> Response:
+    """What the database gave is written as it is: validating it again takes longer than to read a page of it."""
+    return Response(to_json(content), status, headers, "application/json")
