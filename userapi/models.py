@@ -6,7 +6,7 @@ A rule about a field stands once, in its named type.
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar
 
-from pydantic import MISSING, AfterValidator, EmailStr, Field
+from pydantic import MISSING, AfterValidator, BeforeValidator, EmailStr, Field
 from sqlalchemy import Dialect, Index, String
 from sqlalchemy.dialects.mysql import DATETIME
 from sqlalchemy.types import TypeEngine
@@ -69,6 +69,12 @@ def _key_fits(email: str) -> str:
     return email
 
 
+def _no_truth_value(age: Any) -> Any:
+    if isinstance(age, bool):  # pydantic would take true for 1
+        raise ValueError("an age is a number")
+    return age
+
+
 def _strong(password: str) -> str:
     if len(password.encode()) > MAX_PASSWORD_BYTES:
         raise ValueError(f"a password has at most {MAX_PASSWORD_BYTES} bytes in UTF-8")
@@ -84,7 +90,7 @@ def _strong(password: str) -> str:
 UserId = Annotated[int, Field(ge=1, le=MAX_ID)]
 Username = Annotated[str, Field(min_length=3, max_length=20, pattern=r"^[a-zA-Z0-9_]+$", examples=["alice"])]
 Email = Annotated[EmailStr, Field(max_length=MAX_EMAIL, examples=["alice@example.com"]), AfterValidator(_key_fits)]
-Age = Annotated[int, Field(ge=1, le=120, examples=[42])]
+Age = Annotated[int, Field(ge=1, le=120, examples=[42]), BeforeValidator(_no_truth_value)]
 Password = Annotated[
     str,
     Field(
