@@ -9,11 +9,13 @@ import random
 import sqlite3
 import ssl
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from urllib.parse import unquote, urlsplit
 
+import aiomysql
 from sqlalchemy import URL, Connection, Engine, make_url, text
 from sqlalchemy import create_engine as create_sqlalchemy_engine
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
@@ -32,11 +34,12 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 CONNECT_SECONDS = 5
-STATEMENT_SECONDS = 5  # a statement, its wait for a lock included, on a server
+STATEMENT_SECONDS = 4  # a statement, its wait for a lock included, on a server
 ATTEMPT_SECONDS = 8  # a whole run of a unit, should the server fall silent
+INSIST_SECONDS = 0.25  # after cancelling a run, before cancelling what it does about that
 BUSY_SECONDS = 5  # waiting for SQLite's write lock, unless the URL says timeout=
 RERUNS = 3  # of a unit that lost a deadlock or a serialization conflict
-POOL = {"pool_size": 5, "max_overflow": 5, "pool_timeout": 5, "pool_use_lifo": True}
+POOL = {"pool_size": 5, "max_overflow": 5, "pool_timeout": 3, "pool_use_lifo": True}
 MIGRATION_SECONDS = 600  # waiting for another process to end its migration
 MIGRATION_LOCK = 0x75736572  # any number, as long as nobody else uses it; "user" in ASCII
 
@@ -64,6 +67,21 @@ class RunAgain(Exception):
 
 class _CommitLost(Exception):
     """The connection broke during a commit: nobody knows whether it happened, so it must not run again."""
+
+
+class MySQLConnection(aiomysql.Connection):  # type: ignore[misc]  # aiomysql has no types
+    """A connection that knows when the server has closed it: to write then is a RuntimeError under uvloop."""
+
+    def _write_bytes(self, data: bytes) -> None:
+        if self._writer.transport.is_closing():
+            self.close()
+            raise aiomysql.OperationalError(2006, "MySQL server has gone away")
+        super()._write_bytes(data)
+
+    async def ensure_closed(self) -> None:
+        if self._writer and self._writer.transport.is_closing():
+            self.close()
+        await super().ensure_closed()
 
 
 class Database:
@@ -156,7 +174,7 @@ class Database:
             try:
                 if self._sqlite:
                     return self._unit(Session(self._file, expire_on_commit=False), write, work)
-                async with asyncio.timeout(ATTEMPT_SECONDS):
+                async with within(ATTEMPT_SECONDS):
                     session = AsyncSession(self._writer if write else self._reader, expire_on_commit=False)
                     return await session.run_sync(self._unit, write, work)  # type: ignore[arg-type]  # its own Session
             except (DBAPIError, RunAgain) as error:
@@ -192,6 +210,16 @@ class Database:
 def note(session: Session, event: str, **fields: Any) -> None:
     """Have an event logged once the unit is committed, and only then."""
     session.info.setdefault(_EVENTS, []).append((event, fields))
+
+
+@asynccontextmanager
+async def within(seconds: float) -> AsyncIterator[None]:
+    """Cancel after so many seconds, and once more soon after: at the first, psycopg waits up to 10 s for the server.
+
+    Raises: TimeoutError.
+    """
+    async with asyncio.timeout(seconds + INSIST_SECONDS), asyncio.timeout(seconds):
+        yield
 
 
 def _commit(session: Session) -> None:
@@ -261,8 +289,15 @@ def _server_engine(url: URL, **options: Any) -> AsyncEngine:
         connect_args["options"] = f"{limits} {url.query.get('options', '')}"
     else:
         connect_args["init_command"] = _MYSQL_TIMEOUTS
+        connect_args["async_creator_fn"] = _connect_mysql
         url, connect_args["ssl"] = _take_tls(url)
     return create_async_engine(url, connect_args=connect_args, hide_parameters=True, **POOL, **options)
+
+
+async def _connect_mysql(**options: Any) -> MySQLConnection:
+    connection = MySQLConnection(**options)
+    await connection._connect()
+    return connection
 
 
 def _take_tls(url: URL) -> tuple[URL, ssl.SSLContext | None]:

@@ -1,11 +1,11 @@
 """Whether the service lives, and whether it can serve."""
 
-import asyncio
 from typing import Literal
 
 from pydantic import BaseModel
 
 from userapi import bootstrap, routes
+from userapi.database import within
 from userapi.dependencies import DatabaseDep
 from userapi.errors import ApiError, DatabaseUnavailable, ErrorCode, responses
 
@@ -28,7 +28,7 @@ async def live() -> Health:
 async def ready(database: DatabaseDep) -> Health:
     """Tell that the database answers, within 2 s, and its schema is at head."""
     try:
-        async with asyncio.timeout(READY_SECONDS):
+        async with within(READY_SECONDS):
             await bootstrap.require_head(database)
     except (DatabaseUnavailable, TimeoutError) as error:
         raise ApiError(ErrorCode.NOT_READY, "Not ready: database") from error
