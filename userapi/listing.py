@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 from urllib.parse import urlencode
 
 from pydantic import AwareDatetime, BaseModel, Field, TypeAdapter, ValidationError, model_validator
-from sqlalchemy import Row, Select, and_, bindparam, func, not_, select, tuple_, union, union_all
+from sqlalchemy import Row, Select, and_, bindparam, func, not_, or_, select, tuple_, union_all
 from sqlalchemy.sql.elements import ColumnElement
 from sqlmodel import Session
 
@@ -17,6 +17,7 @@ from userapi.models import MAX_EMAIL, UserId, canonical
 from userapi.sessions import PUBLIC_COLUMNS, USERS
 
 MAX_ROWS = 2**31 - 1
+FEW = 5000  # matches of a search that are found and then sorted, rather than looked for in the order wanted
 LAST_CHARACTER = "\U0010ffff"
 
 Sort = Literal["id", "-id", "username", "-username", "email", "-email", "created_at", "-created_at"]
@@ -89,9 +90,14 @@ def find_page(session: Session, query: ListQuery) -> Page:
         parameters |= {"low": prefix, "high": prefix + LAST_CHARACTER}
     if query.after is not None:
         parameters |= {f"after_{n}": value for n, value in enumerate(_decode(query.after, query.order))}
-    shape = (query.q is not None, query.is_active, query.is_admin)
-    rows = session.execute(_statement(query.order, query.after is not None, *shape), parameters).all()
-    total = session.scalars(_count(*shape), parameters).one() if query.total else None
+        if query.order == _MATCHED:
+            parameters["after_0"] = max(parameters["after_0"], parameters["low"])
+    matches = None
+    if query.q is not None and query.sort is not None:
+        matches = "few" if session.scalars(_MATCHES, parameters).one() < FEW else "many"
+    filters = (query.is_active, query.is_admin)
+    rows = session.execute(_statement(query.order, query.after is not None, matches, *filters), parameters).all()
+    total = session.scalars(_count(query.q is not None, *filters), parameters).one() if query.total else None
     return Page(rows[: query.page_size], len(rows) > query.page_size, total)
 
 
@@ -158,41 +164,52 @@ def _filters(is_active: bool | None, is_admin: bool | None) -> list[ColumnElemen
     return [column == value for column, value in wanted if value is not None]
 
 
-def _matches() -> Any:
-    found = union(select(USERS.id).where(_starts(USERS.username_key)), select(USERS.id).where(_starts(USERS.email_key)))
-    return found.subquery("matches")
+def _by_username(*filters: Any) -> Any:
+    return select(USERS.id).where(_starts(USERS.username_key), *filters)
+
+
+def _by_email(*filters: Any) -> Any:
+    """Who matches by both names is found by the username."""
+    return select(USERS.id).where(_starts(USERS.email_key), not_(_starts(USERS.username_key)), *filters)
 
 
 @lru_cache(256)
 def _count(q: bool, is_active: bool | None, is_admin: bool | None) -> Any:
-    statement = select(func.count()).select_from(USERS.id.table).where(*_filters(is_active, is_admin))
+    filters = _filters(is_active, is_admin)
     if not q:
-        return statement
-    matches = _matches()
-    return statement.join(matches, matches.c.id == USERS.id)
+        return select(func.count()).select_from(USERS.id.table).where(*filters)
+    counts = [select(func.count()).select_from(found(*filters).subquery()) for found in (_by_username, _by_email)]
+    return select(counts[0].scalar_subquery() + counts[1].scalar_subquery())
 
 
-@lru_cache(256)
-def _statement(order: str, after: bool, q: bool, is_active: bool | None, is_admin: bool | None) -> Any:
+_ALL_MATCHES = union_all(
+    *(
+        select(select(USERS.id).where(_starts(key)).limit(FEW).subquery().c.id)
+        for key in (USERS.username_key, USERS.email_key)
+    )
+)
+_MATCHES = select(func.count()).select_from(_ALL_MATCHES.subquery())
+
+
+@lru_cache(512)
+def _statement(order: str, after: bool, q: str | None, is_active: bool | None, is_admin: bool | None) -> Any:
     filters = _filters(is_active, is_admin)
     if order == _MATCHED:
         return _matched_order(filters, after)
     statement: Select[Any] = select(*PUBLIC_COLUMNS).where(*filters)
-    if q:
-        matches = _matches()
+    if q == "few":  # find them all, then sort
+        matches = union_all(_by_username(), _by_email()).subquery("matches")
         statement = statement.join(matches, matches.c.id == USERS.id)
+    elif q == "many":  # go through the order until the page is full; the concatenation keeps from the other indexes
+        statement = statement.where(or_(_starts(USERS.username_key.concat("")), _starts(USERS.email_key.concat(""))))
     keys, descending = _ORDERS[order.removeprefix("-")][0], order.startswith("-")
     if after:
         bounds = [bindparam(f"after_{n}", type_=key.type) for n, key in enumerate(keys)]
-        first, rest = (
-            (keys[0] <= bounds[0], tuple_(*keys) < tuple_(*bounds))
-            if descending
-            else (
-                keys[0] >= bounds[0],
-                tuple_(*keys) > tuple_(*bounds),
-            )
-        )
-        statement = statement.where(first, rest)  # the first alone, since MySQL cannot use an index for the second
+        # The first comparison alone would do but for ties; MySQL cannot use an index for the second.
+        if descending:
+            statement = statement.where(keys[0] <= bounds[0], tuple_(*keys) < tuple_(*bounds))
+        else:
+            statement = statement.where(keys[0] >= bounds[0], tuple_(*keys) > tuple_(*bounds))
     statement = statement.order_by(*(key.desc() if descending else key for key in keys))
     return statement.limit(bindparam("limit")).offset(bindparam("offset"))
 
@@ -201,19 +218,18 @@ def _matched_order(filters: list[ColumnElement[bool]], after: bool) -> Any:
     """Users by the name that matches: two ranges of two indexes, merged, each read no further than the page reaches.
 
     Who matches by both names stands under the username only. Those are skipped in the range of addresses, so that one
-    is read just as far as the usernames of this page go.
+    is read just as far as the usernames of this page go. Each range has one bound a side, since SQLite uses no more.
     """
 
-    def reach(column: Any, *conditions: Any) -> Any:
-        beyond = [column > bindparam("after_0")] if after else []
-        found = select(USERS.id, column.label("matched")).where(_starts(column), *filters, *beyond, *conditions)
+    def reach(column: Any, end: Any, *conditions: Any) -> Any:
+        begin = column > bindparam("after_0") if after else column >= bindparam("low")
+        found = select(USERS.id, column.label("matched")).where(begin, column < end, *filters, *conditions)
         return found.order_by(column).limit(bindparam("reach"))
 
-    by_username = reach(USERS.username_key)
-    names = by_username.cte("names")
+    names = reach(USERS.username_key, bindparam("high")).cte("names")
     last_name = select(names.c.matched).order_by(names.c.matched).limit(1).offset(bindparam("last"))
     edge = func.coalesce(last_name.scalar_subquery(), bindparam("high"))
-    addresses = reach(USERS.email_key, not_(_starts(USERS.username_key)), USERS.email_key <= edge).subquery("addresses")
+    addresses = reach(USERS.email_key, edge, not_(_starts(USERS.username_key))).subquery("addresses")
     both = union_all(select(names.c.id, names.c.matched), select(addresses.c.id, addresses.c.matched)).subquery("both")
     page = select(both).order_by(both.c.matched).limit(bindparam("limit")).offset(bindparam("offset")).subquery("page")
     return select(*PUBLIC_COLUMNS, page.c.matched).join(page, page.c.id == USERS.id).order_by(page.c.matched)

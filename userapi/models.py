@@ -142,6 +142,7 @@ class User(_Account, table=True):
     __tablename__: ClassVar[Any] = "users"
     __table_args__: ClassVar[Any] = (
         Index(None, "is_admin", "id"),
+        Index(None, "is_active", "id"),
         Index(None, "created_at", "id"),
         {"sqlite_autoincrement": True, "mysql_charset": "utf8mb4", "mysql_engine": "InnoDB"},
     )

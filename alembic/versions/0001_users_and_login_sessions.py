@@ -36,6 +36,7 @@ def upgrade() -> None:
         **TABLE,
     )
     op.create_index("ix_users_is_admin_id", "users", ["is_admin", "id"])
+    op.create_index("ix_users_is_active_id", "users", ["is_active", "id"])
     op.create_index("ix_users_created_at_id", "users", ["created_at", "id"])
     op.create_table(
         "login_sessions",
