@@ -13,12 +13,17 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Self
 
 import bcrypt
 import httpx2 as httpx
 import sqlalchemy as sa
+from pydantic import SecretStr
+
+from userapi.main import create_app
+from userapi.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 PASSWORD = "Correct-Horse-7"
@@ -85,9 +90,10 @@ def environment(url: str, **settings: str) -> dict[str, str]:
     }
 
 
-def run(
-    *args: str, url: str, stdin: str | None = None, cwd: Path = ROOT, **settings: str
-) -> subprocess.CompletedProcess[str]:
+Finished = subprocess.CompletedProcess[str]
+
+
+def run(*args: str, url: str, stdin: str | None = None, cwd: Path = ROOT, **settings: str) -> Finished:
     """Run `python -m ...` to its end."""
     return subprocess.run(
         [sys.executable, "-m", *args],
@@ -131,13 +137,23 @@ class Server:
     def text(self) -> str:
         return "".join(self.output)
 
+    @cached_property
+    def engine(self) -> sa.Engine:
+        """The tests' own way to its database."""
+        return sync_engine(self.url)
+
+    def client(self, **options: Any) -> httpx.Client:
+        """A client for plain HTTP: not verifying spares the 30 ms that loading certificates takes."""
+        return httpx.Client(**{"base_url": self.base_url, "timeout": 30, "verify": False, **options})
+
     def wait(self, seconds: float = 30) -> Self:
         """Wait until it serves; raises if it does not."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and self.process.poll() is None:
             try:
-                if httpx.get(f"{self.base_url}/health/live", timeout=2).status_code == 200:
-                    return self
+                with self.client(timeout=2) as http:
+                    if http.get("/health/live").status_code == 200:
+                        return self
             except httpx.TransportError:
                 time.sleep(0.02)
         self.stop()
@@ -155,7 +171,18 @@ class Server:
         self._reader.join(5)
         if self.process.stdout:
             self.process.stdout.close()
+        self.engine.dispose()
         return code
+
+
+def refused_to_start(finished: Finished) -> str:
+    """Check that a command ended as a refusal does, and give its sentence: exit code 1, no traceback."""
+    assert finished.returncode == 1, finished
+    assert "Traceback" not in finished.stdout + finished.stderr
+    lines = finished.stderr.splitlines()
+    assert len(lines) == 1, finished.stderr
+    assert lines[0].startswith("error: "), finished.stderr
+    return lines[0].removeprefix("error: ")
 
 
 @contextmanager
@@ -186,18 +213,16 @@ class Api:
     def __init__(self, server: Server) -> None:
         self.server = server
         self.kind = sa.make_url(server.url).get_backend_name()
-        self.http = httpx.Client(base_url=server.base_url, timeout=30)
-        self.engine = sync_engine(server.url)
+        self.http = server.client(event_hooks={"response": [assert_declared]})
         self._clean()
         self.admin = self.log_in("admin", ADMIN_PASSWORD)
 
     def close(self) -> None:
         self.http.close()
-        self.engine.dispose()
 
     def _clean(self) -> None:
         hashed = bcrypt.hashpw(ADMIN_PASSWORD.encode(), bcrypt.gensalt(4)).decode()
-        with self.engine.begin() as connection:
+        with self.server.engine.begin() as connection:
             connection.execute(sa.text("DELETE FROM login_sessions"))
             connection.execute(sa.text("DELETE FROM users"))
             connection.execute(
@@ -211,7 +236,7 @@ class Api:
 
     def sql(self, statement: str, **parameters: Any) -> list[Any]:
         """Rows of a query, beside the service."""
-        with self.engine.begin() as connection:
+        with self.server.engine.begin() as connection:
             result = connection.execute(sa.text(statement), parameters)
             return list(result.all()) if result.returns_rows else []
 
@@ -279,6 +304,65 @@ class Actor:
 
     def delete(self, path: str, **options: Any) -> httpx.Response:
         return self.request("DELETE", path, **options)
+
+
+# The words of each refusal, as clients read them.
+REFUSALS = {
+    "not_authenticated": (401, "Not authenticated"),
+    "invalid_token": (401, "Could not validate credentials"),
+    "invalid_credentials": (401, "Incorrect username or password"),
+    "not_enough_permissions": (403, "Not enough permissions"),
+    "user_not_found": (404, "User not found"),
+    "username_taken": (400, "Username already registered"),
+    "email_taken": (400, "Email already registered"),
+    "current_password_required": (400, "Current password required"),
+    "current_password_incorrect": (400, "Current password incorrect"),
+    "last_admin": (400, "At least one active admin must remain"),
+}
+
+
+def assert_refused(answer: httpx.Response, code: str) -> None:
+    """Check that an answer is this refusal, in words and in code."""
+    body = answer.json()
+    assert (answer.status_code, body["detail"], body["code"]) == (*REFUSALS[code], code), answer.text
+
+
+def assert_invalid(answer: httpx.Response, *fields: str) -> None:
+    """Check that an answer is a 422 in the common shape that names these fields and repeats no value."""
+    body = answer.json()
+    assert (answer.status_code, body["code"]) == (422, "validation_error"), answer.text
+    assert all(item.keys() == {"loc", "msg", "type"} for item in body["detail"]), answer.text
+    assert {item["loc"][1] for item in body["detail"] if len(item["loc"]) > 1} == set(fields), answer.text
+
+
+@cache
+def openapi() -> dict[str, Any]:
+    """The service's OpenAPI document."""
+    settings = Settings(_env_file=None, database_url="sqlite://", secret_key=SecretStr(SECRET_KEY))
+    return create_app(settings).openapi()
+
+
+def operations() -> list[tuple[str, str]]:
+    """The method and path of every documented route."""
+    return [(method.upper(), path) for path, item in openapi()["paths"].items() for method in item]
+
+
+def operation(method: str, path: str) -> dict[str, Any] | None:
+    """What the OpenAPI document says of the route that answers a path, if there is one."""
+    for template, item in openapi()["paths"].items():
+        if re.fullmatch(re.sub(r"{\w+}", "[^/]+", template), path):
+            found: dict[str, Any] | None = item.get(method.lower())
+            return found
+    return None
+
+
+def assert_declared(answer: httpx.Response) -> None:
+    """Check that the OpenAPI document knows this status of the route."""
+    request = answer.request
+    declared = operation(request.method, request.url.raw_path.decode().partition("?")[0])
+    if declared is not None:
+        status = str(answer.status_code)
+        assert status in declared["responses"], f"{request.method} {request.url.path} answers {status}, undeclared"
 
 
 def bearer(token: str) -> dict[str, str]:
