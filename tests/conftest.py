@@ -57,13 +57,13 @@ def server(kind: str) -> Iterator[Server]:
     with new_database(kind) as url:
         migrated = run("userapi", "migrate", url=url)
         assert migrated.returncode == 0, migrated.stderr
-        with serving(url, FIRST_ADMIN_PASSWORD="Not-Used-1") as server:
+        with serving(url, FIRST_ADMIN_PASSWORD="Not-Used-1", THROTTLE_ENABLED="false") as server:
             yield server
 
 
 @pytest.fixture
 def api(server: Server) -> Iterator[Api]:
-    """A client of the shared service; its database holds nothing but the admin it is logged in as."""
+    """A client of the shared service; its database holds nothing but one admin."""
     api = Api(server)
     yield api
     api.close()

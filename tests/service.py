@@ -215,7 +215,11 @@ class Api:
         self.kind = sa.make_url(server.url).get_backend_name()
         self.http = server.client(event_hooks={"response": [assert_declared]})
         self._clean()
-        self.admin = self.log_in("admin", ADMIN_PASSWORD)
+
+    @cached_property
+    def admin(self) -> "Actor":
+        """The admin, logged in."""
+        return self.log_in("admin", ADMIN_PASSWORD)
 
     def close(self) -> None:
         self.http.close()

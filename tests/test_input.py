@@ -21,7 +21,7 @@ ODD_VALUES: dict[str, Any] = {
     "past 2^31": 2**31,
     "past 2^63": 2**63,
     "10^18": 10**18,
-    "5000 digits": int("9" * 4000),
+    "4000 digits": int("9" * 4000),
     "NaN": float("nan"),
     "infinity": float("inf"),
     "empty": "",
@@ -92,33 +92,28 @@ ODD_BODIES = {
 TARGET = "target"
 
 
-def schema_of(content: dict[str, Any]) -> dict[str, Any]:
-    [media] = content.values()
-    name = media["schema"]["$ref"].rpartition("/")[2]
-    schema: dict[str, Any] = openapi()["components"]["schemas"][name]
-    return schema
-
-
-def with_body() -> Iterator[tuple[str, str, str]]:
-    """The method, path and media type of every route that takes a body."""
+def bodies() -> Iterator[tuple[str, str, str, list[str]]]:
+    """The method, path, media type and field names of every route that takes a body."""
     for method, path in operations():
         declared = operation(method, path)
         assert declared
-        for media in declared.get("requestBody", {}).get("content", {}):
-            yield method, path, media
+        for media, content in declared.get("requestBody", {}).get("content", {}).items():
+            name = content["schema"]["$ref"].rpartition("/")[2]
+            yield method, path, media, list(openapi()["components"]["schemas"][name]["properties"])
 
 
-def parameters(place: str) -> list[tuple[str, str, str]]:
+def parameters(place: str) -> Iterator[tuple[str, str, str]]:
     """The method, path and name of every parameter in this place."""
-    found = []
     for method, path in operations():
         declared = operation(method, path)
         assert declared
-        found += [(method, path, item["name"]) for item in declared.get("parameters", []) if item["in"] == place]
-    return found
+        for parameter in declared.get("parameters", []):
+            if parameter["in"] == place:
+                yield method, path, parameter["name"]
 
 
-BODIES = list(with_body())
+BODIES = list(bodies())
+SOUND = {"username": "somebody", "email": "somebody@example.com", "password": "Zk4mWq7x"}
 
 
 @pytest.fixture
@@ -129,9 +124,9 @@ def target(api: Api) -> Actor:
 
 def send(api: Api, method: str, path: str, target: Actor, **options: Any) -> Any:
     """Make the request as an admin, about `target`; check that the answer is a clean one."""
-    path = path.replace("{user_id}", str(target.id))
+    path = path.replace("{user_id}", str(target.id)).replace("{session_id}", "1")
     answer = api.admin.request(method, path, **options)
-    assert answer.status_code < 500, answer.text
+    assert answer.status_code < 500, f"{method} {path}: {answer.text}"
     if answer.status_code >= 400:
         body = answer.json()
         assert isinstance(body["code"], str), answer.text
@@ -143,28 +138,22 @@ class TestBody:
     """S12."""
 
     @pytest.mark.parametrize("value", ODD_VALUES.values(), ids=ODD_VALUES.keys())
-    @pytest.mark.parametrize(("method", "path", "media"), BODIES)
-    def test_odd_value_of_any_field(
-        self, api: Api, target: Actor, method: str, path: str, media: str, value: Any
-    ) -> None:
-        declared = operation(method, path)
-        assert declared
-        fields = schema_of(declared["requestBody"]["content"])["properties"]
-        sound = {"username": "somebody", "email": "somebody@example.com", "password": "Zk4mWq7x"}
-        for field in fields:
-            values = {name: text for name, text in sound.items() if name in fields} | {field: value}
-            if media == "application/json":
-                send(api, method, path, target, content=json.dumps(values), headers=JSON)
-            elif isinstance(value, str):
-                encoded = {name: text.encode("utf-8", "surrogatepass") for name, text in values.items()}
-                send(api, method, path, target, data=encoded)
-                send(api, method, path, target, data=encoded, files={"x": b"y"})
-                send(api, method, path, target, data={}, files={field: ("name", value.encode("utf-8", "replace"))})
+    def test_odd_value_of_any_field(self, api: Api, target: Actor, value: Any) -> None:
+        for method, path, media, fields in BODIES:
+            for field in fields:
+                values = {name: sound for name, sound in SOUND.items() if name in fields} | {field: value}
+                if media.endswith("json"):
+                    send(api, method, path, target, content=json.dumps(values), headers={"Content-Type": media})
+                elif isinstance(value, str):
+                    encoded = {name: text.encode("utf-8", "surrogatepass") for name, text in values.items()}
+                    send(api, method, path, target, data=encoded)
+                    send(api, method, path, target, data=encoded, files={"x": b"y"})
+                    send(api, method, path, target, files={field: ("name", value.encode("utf-8", "replace"))})
 
     @pytest.mark.parametrize("body", ODD_BODIES.values(), ids=ODD_BODIES.keys())
-    @pytest.mark.parametrize(("method", "path", "media"), BODIES)
-    def test_odd_body(self, api: Api, target: Actor, method: str, path: str, media: str, body: bytes) -> None:
-        send(api, method, path, target, content=body, headers={"Content-Type": media})
+    def test_odd_body(self, api: Api, target: Actor, body: bytes) -> None:
+        for method, path, media, _ in BODIES:
+            send(api, method, path, target, content=body, headers={"Content-Type": media})
 
     @pytest.mark.parametrize(
         "media",
@@ -180,9 +169,9 @@ class TestBody:
             "",
         ],
     )
-    @pytest.mark.parametrize(("method", "path"), [(method, path) for method, path, _ in BODIES])
-    def test_odd_content_type(self, api: Api, target: Actor, method: str, path: str, media: str) -> None:
-        send(api, method, path, target, content=b'{"age": 9}', headers={"Content-Type": media})
+    def test_odd_content_type(self, api: Api, target: Actor, media: str) -> None:
+        for method, path, _, _ in BODIES:
+            send(api, method, path, target, content=b'{"age": 9}', headers={"Content-Type": media})
 
     def test_form_of_very_many_fields(self, api: Api, target: Actor) -> None:
         form = b"&".join(b"f%d=1" % number for number in range(5000))
@@ -193,24 +182,23 @@ class TestParameters:
     """S12."""
 
     @pytest.mark.parametrize("value", ODD_PARAMETERS, ids=lambda value: value[:24])
-    @pytest.mark.parametrize(("method", "path", "name"), parameters("path"))
-    def test_in_the_path(self, api: Api, target: Actor, method: str, path: str, name: str, value: str) -> None:
+    def test_odd_parameter(self, api: Api, target: Actor, value: str) -> None:
         before = api.sql("SELECT * FROM users ORDER BY id")
-        answer = send(api, method, path.replace(f"{{{name}}}", value), target, json={"age": 9})
-        assert answer.status_code in {404, 405, 422}
+        for method, path, name in parameters("path"):
+            answer = send(api, method, path.replace(f"{{{name}}}", value), target, json={"age": 9})
+            assert answer.status_code in {404, 405, 422}, f"{method} {path}: {answer.text}"
+        for method, path, name in parameters("query"):
+            send(api, method, f"{path}?{name}={value}", target)
         assert api.sql("SELECT * FROM users ORDER BY id") == before
 
-    @pytest.mark.parametrize("value", ODD_PARAMETERS, ids=lambda value: value[:24])
-    @pytest.mark.parametrize(("method", "path", "name"), parameters("query"))
-    def test_in_the_query(self, api: Api, target: Actor, method: str, path: str, name: str, value: str) -> None:
-        send(api, method, f"{path}?{name}={value}", target)
-
     @pytest.mark.parametrize(
-        "value", [b"\xff", b"x" * 20_000, b"*", b'""', b'"\xf0\x9f\x98\x80"', b'"-1"', b"9" * 5000]
+        "value",
+        [b"\xff", b"x" * 20_000, b"*", b'""', b'"\xf0\x9f\x98\x80"', b'"-1"', b"9" * 5000],
+        ids=lambda value: ascii(value)[:24],
     )
-    @pytest.mark.parametrize(("method", "path", "name"), [("GET", "/users/me", "X"), *parameters("header")])
-    def test_in_a_header(self, api: Api, target: Actor, method: str, path: str, name: str, value: bytes) -> None:
-        send(api, method, path, target, headers={name: value})
+    def test_odd_header(self, api: Api, target: Actor, value: bytes) -> None:
+        for method, path, name in [("GET", "/users/me", "X-Request-ID"), *parameters("header")]:
+            send(api, method, path, target, headers={name: value})
 
     @pytest.mark.parametrize(
         "query", ["?", "?&&&=", "?page=1&page=2", "?%00=%00", "?page[]=1", "?;", "?" + "a=1&" * 5000]
@@ -223,11 +211,11 @@ class TestBodySize:
     """S18."""
 
     @pytest.mark.parametrize("chunked", [False, True])
-    @pytest.mark.parametrize(("method", "path", "media"), BODIES)
+    @pytest.mark.parametrize(("method", "path", "media"), [taken[:3] for taken in BODIES])
     def test_more_than_64_kib_is_refused(
         self, api: Api, target: Actor, method: str, path: str, media: str, chunked: bool
     ) -> None:
-        start = b'{"age": 9, "x": "' if media == "application/json" else b"username=admin&password="
+        start = b'{"age": 9, "x": "' if media.endswith("json") else b"token=x&username=admin&password="
         body = start + b"x" * MAX_BODY_BYTES
         content = iter([body[:1000], body[1000:]]) if chunked else body
         answer = send(api, method, path, target, content=content, headers={"Content-Type": media})
@@ -236,7 +224,7 @@ class TestBodySize:
         assert target.get("/users/me").json() == target.user
 
     @pytest.mark.parametrize("chunked", [False, True])
-    def test_64_kib_are_not_refused(self, api: Api, target: Actor, chunked: bool) -> None:
+    def test_64_kib_are_not_refused(self, target: Actor, chunked: bool) -> None:
         start, end = b'{"age": 9, "x": "', b'"}'
         body = start + b"x" * (MAX_BODY_BYTES - len(start) - len(end)) + end
         assert len(body) == MAX_BODY_BYTES

@@ -8,7 +8,7 @@ import pytest
 from tests.service import REFUSALS, Actor, Api, assert_refused, bearer, openapi, operations
 
 # Routes that need no token; every other one must be closed to strangers.
-PUBLIC = {("POST", "/token"), ("GET", "/health/live"), ("GET", "/health/ready")}
+PUBLIC = {("POST", "/token"), ("POST", "/revoke"), ("GET", "/health/live"), ("GET", "/health/ready")}
 CLOSED = sorted(set(operations()) - PUBLIC)
 MISSING = 2**31 - 1
 
