@@ -186,10 +186,17 @@ def refused_to_start(finished: Finished) -> str:
 
 
 @contextmanager
-def serving(
+def serving(url: str, *options: str, **settings: Any) -> Iterator[Server]:
+    """A service process on a free port that answers, ended afterwards; arguments as for `launched`."""
+    with launched(url, *options, **settings) as server:
+        yield server.wait()
+
+
+@contextmanager
+def launched(
     url: str, *options: str, command: tuple[str, ...] = ("userapi", "serve"), cwd: Path = ROOT, **settings: str
 ) -> Iterator[Server]:
-    """A service process on a free port, ended afterwards."""
+    """A service process on a free port that may not answer yet, ended afterwards."""
     port = free_port()
     process = subprocess.Popen(
         [sys.executable, "-m", *command, "--port", str(port), *options],
@@ -202,7 +209,7 @@ def serving(
     )
     server = Server(process, url, f"http://127.0.0.1:{port}")
     try:
-        yield server.wait()
+        yield server
     finally:
         server.stop()
 
