@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.service import SERVERS, Api, Server, answers, new_database, run, serving
+from tests.service import SERVERS, Api, Server, answers, migrate, new_database, serving
 
 KINDS = ["sqlite", *SERVERS]
 REQUIRED = [kind for kind in os.environ.get("USERAPI_TEST_REQUIRE", "").split(",") if kind]
@@ -46,8 +46,7 @@ def empty_url(kind: str) -> Iterator[str]:
 @pytest.fixture
 def url(empty_url: str) -> str:
     """The URL of a database of one's own, with the schema that the migrations make."""
-    migrated = run("userapi", "migrate", url=empty_url)
-    assert migrated.returncode == 0, migrated.stderr
+    migrate(empty_url)
     return empty_url
 
 
@@ -55,8 +54,7 @@ def url(empty_url: str) -> str:
 def server(kind: str) -> Iterator[Server]:
     """A service that the tests of one kind of database share."""
     with new_database(kind) as url:
-        migrated = run("userapi", "migrate", url=url)
-        assert migrated.returncode == 0, migrated.stderr
+        migrate(url)
         with serving(url, FIRST_ADMIN_PASSWORD="Not-Used-1", THROTTLE_ENABLED="false") as server:
             yield server
 

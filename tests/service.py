@@ -1,5 +1,6 @@
 """The service as tests use it: real databases, real server processes, real sockets."""
 
+import asyncio
 import os
 import re
 import secrets
@@ -22,6 +23,8 @@ import httpx2 as httpx
 import sqlalchemy as sa
 from pydantic import SecretStr
 
+from userapi import bootstrap
+from userapi.database import Database
 from userapi.main import create_app
 from userapi.settings import Settings
 
@@ -171,7 +174,8 @@ class Server:
         self._reader.join(5)
         if self.process.stdout:
             self.process.stdout.close()
-        self.engine.dispose()
+        if "engine" in vars(self):
+            self.engine.dispose()
         return code
 
 
@@ -183,6 +187,17 @@ def refused_to_start(finished: Finished) -> str:
     assert len(lines) == 1, finished.stderr
     assert lines[0].startswith("error: "), finished.stderr
     return lines[0].removeprefix("error: ")
+
+
+def migrate(url: str) -> None:
+    """Make the schema in an empty database, as `python -m userapi migrate` does, without a process of its own."""
+
+    async def upgrade() -> None:
+        database = Database(url)
+        await bootstrap.upgrade(database)
+        await database.close()
+
+    asyncio.run(upgrade())
 
 
 @contextmanager
@@ -214,6 +229,18 @@ def launched(
         server.stop()
 
 
+def insert_admin(connection: sa.Connection) -> None:
+    """Make the admin, past the service."""
+    connection.execute(
+        sa.text(
+            "INSERT INTO users (username, username_key, email, email_key, hashed_password,"
+            " is_admin, is_active, created_at, version) VALUES ('admin', 'admin', 'admin@example.com',"
+            " 'admin@example.com', :hashed, true, true, CURRENT_TIMESTAMP, 1)"
+        ),
+        {"hashed": bcrypt.hashpw(ADMIN_PASSWORD.encode(), bcrypt.gensalt(4)).decode()},
+    )
+
+
 class Api:
     """A client of a running service whose database holds nothing but one admin."""
 
@@ -232,18 +259,10 @@ class Api:
         self.http.close()
 
     def _clean(self) -> None:
-        hashed = bcrypt.hashpw(ADMIN_PASSWORD.encode(), bcrypt.gensalt(4)).decode()
         with self.server.engine.begin() as connection:
             connection.execute(sa.text("DELETE FROM login_sessions"))
             connection.execute(sa.text("DELETE FROM users"))
-            connection.execute(
-                sa.text(
-                    "INSERT INTO users (username, username_key, email, email_key, hashed_password,"
-                    " is_admin, is_active, created_at, version) VALUES ('admin', 'admin', 'admin@example.com',"
-                    " 'admin@example.com', :hashed, true, true, CURRENT_TIMESTAMP, 1)"
-                ),
-                {"hashed": hashed},
-            )
+            insert_admin(connection)
 
     def sql(self, statement: str, **parameters: Any) -> list[Any]:
         """Rows of a query, beside the service."""
