@@ -60,7 +60,7 @@ def find(session: Session, user_id: int) -> Row[Any]:
 def credentials(session: Session, login: str) -> Credentials | None:
     """Give the credentials of the user with this name or e-mail address, in any letter case."""
     key = canonical(login)
-    if "\0" in key:  # PostgreSQL refuses it
+    if not key.isprintable():  # no name has such characters, and databases choke on some: NUL, lone surrogates
         return None
     column = User.email_key if "@" in key else User.username_key  # no username has an @
     user = session.exec(select(User).where(column == key)).one_or_none()
@@ -74,9 +74,10 @@ def logins(session: Session, username: str) -> tuple[str, str]:
 
     Raises ApiError: user_not_found.
     """
-    user = session.exec(select(User).where(User.username_key == canonical(username))).one_or_none()
-    if user is None:
+    found = credentials(session, username)
+    if found is None:
         raise ApiError(ErrorCode.USER_NOT_FOUND)
+    user = session.get_one(User, found.user_id)
     return user.username_key, user.email_key
 
 

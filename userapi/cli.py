@@ -121,7 +121,7 @@ def set_password(username: str, password_stdin: bool) -> None:
     try:
         password = TypeAdapter(Password).validate_python(_new_password(password_stdin))
     except ValidationError as error:
-        _fail("; ".join(item["msg"].removeprefix("Value error, ") for item in error.errors()))
+        _fail("; ".join(f"password: {item['msg'].removeprefix('Value error, ')}" for item in error.errors()))
 
     async def changed(database: Database, passwords: Passwords) -> None:
         new = accounts.NewPassword(password, await passwords.hash(password))

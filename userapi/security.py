@@ -142,7 +142,7 @@ class Tokens:
                 continue
             except (jwt.InvalidTokenError, ValueError, TypeError, OverflowError):
                 return None
-            if not all(1 <= part <= MAX_ID for part in claims):
+            if not all(1 <= part <= MAX_ID for part in claims) or payload["sub"] != str(claims.user_id):
                 return None
             if len(self._checked) >= MAX_CHECKED:
                 self._checked.clear()
