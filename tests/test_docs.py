@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
@@ -78,6 +79,12 @@ class TestDocument:
         assert scheme["flows"]["password"]["tokenUrl"] == "token"
 
 
+def read_log(driver: webdriver.Chrome, name: str) -> list[dict[str, Any]]:
+    """What the browser has logged since the last time."""
+    entries: list[dict[str, Any]] = driver.get_log(name)  # type: ignore[no-untyped-call]  # selenium's own gap
+    return entries
+
+
 class Page:
     """A page in the browser, and what it loaded."""
 
@@ -129,7 +136,8 @@ class Page:
         self.click(".opblock-summary-control", block)
         self.click(".try-out__btn", block)
         for name, value in parameters.items():
-            self.find(f"tr[data-param-name='{name}'] input", block).send_keys(value)
+            # leaving the field takes the value over
+            self.find(f"tr[data-param-name='{name}'] input", block).send_keys(value, Keys.TAB)
         self.click("button.execute", block)
         status = self.find(".live-responses-table .response .response-col_status", block).text
         body = self.find(".live-responses-table .response .highlight-code code", block).text
@@ -137,7 +145,7 @@ class Page:
 
     def addresses(self) -> set[str]:
         """Where everything was loaded from, and what the browser complained of."""
-        messages = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
+        messages = [json.loads(entry["message"])["message"] for entry in read_log(self.driver, "performance")]
         requests = [message["params"] for message in messages if message["method"] == "Network.requestWillBeSent"]
         return {request["request"]["url"] for request in requests}
 
@@ -147,7 +155,7 @@ class Page:
         assert not [
             address for address in addresses if not address.startswith((self.api.server.base_url, "data:", "blob:"))
         ]
-        assert not [entry for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
+        assert not [entry for entry in read_log(self.driver, "browser") if entry["level"] == "SEVERE"]
 
 
 @pytest.fixture(scope="module")
@@ -171,8 +179,8 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrom
 @pytest.fixture
 def page(driver: webdriver.Chrome, api: Api) -> Page:
     driver.get("about:blank")
-    driver.get_log("performance")
-    driver.get_log("browser")
+    read_log(driver, "performance")
+    read_log(driver, "browser")
     return Page(driver, api)
 
 

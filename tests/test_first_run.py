@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.service import SECRET_KEY, Server, bearer, launched, refused_to_start, run, serving
+from tests.service import ROOT, SECRET_KEY, Server, bearer, launched, refused_to_start, run, serving
 
 SERVE, MIGRATE = ("userapi", "serve"), ("userapi", "migrate")
 UVICORN = ("uvicorn", "userapi.main:app")
@@ -164,7 +164,7 @@ class TestRefusals:
         ],
     )
     def test_wrong_setting_is_one_readable_line(self, command: tuple[str, ...], name: str, value: str) -> None:
-        message = refused_to_start(run(*command, **{"url": "sqlite://", name: value}))
+        message = refused_to_start(run(*command, url="sqlite://", cwd=ROOT, stdin=None, **{name: value}))
         assert message.startswith(f"{name}: ")
         assert value not in message
         assert "Hidden-1" not in message

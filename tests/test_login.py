@@ -155,4 +155,4 @@ class TestToken:
     def test_any_user_agent_may_log_in(self, api: Api, agent: bytes) -> None:
         """S12."""
         form = {"username": "admin", "password": ADMIN_PASSWORD}
-        assert api.http.post("/token", data=form, headers={"User-Agent": agent}).status_code == 200
+        assert api.http.post("/token", data=form, headers={b"User-Agent": agent}).status_code == 200

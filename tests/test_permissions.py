@@ -48,7 +48,7 @@ def people(api: Api) -> People:
     return people
 
 
-OUTCOMES = {
+OUTCOMES: dict[str, dict[str, str | None]] = {
     "stranger": dict.fromkeys(["me", "self", "other", "admin", "missing"], "not_authenticated"),
     "inactive": dict.fromkeys(["me", "self", "other", "admin", "missing"], "invalid_token"),
     "user": {

@@ -5,8 +5,9 @@ import re
 import click
 import pytest
 
-from tests.service import ROOT, create_app, operations
+from tests.service import ROOT, operations
 from userapi.cli import cli
+from userapi.main import create_app
 from userapi.settings import Settings
 
 README = ROOT / "README.md"

@@ -135,20 +135,19 @@ class TestIdentity:
 
 
 ABSENT = object()
-ODD_CLAIMS: list[tuple[str, Any]] = [
-    *[(name, ABSENT) for name in ("exp", "sub", "sid", "aud", "iat")],
-    *[("exp", value) for value in (0, -1, None, "never", "", [], {}, True, float("nan"), float("inf"), -(10**30))],
-    *[("iat", value) for value in (None, "now", [], {}, float("nan"), float("inf"), 10**12, 10**30)],
-    *[("nbf", value) for value in ("later", [], float("nan"), float("inf"), 10**12, 10**30)],
-    *[
-        ("sub", value)
-        for value in (None, "", "alice", "0", "-1", "1.0", "1e3", "\0", "\ud800", "9" * 5000, 1, 1.5, True, [], {})
-    ],
-    *[("sub", str(value)) for value in (2**31, 2**63, 10**18, 10**30)],
-    *[("sid", value) for value in (None, "", "x", 0, -1, 1.5, [], {}, "\0", float("nan"), float("inf"), "9" * 5000)],
-    *[("sid", value) for value in (2**31, 2**63, 10**18, 10**30)],
-    *[("aud", value) for value in (None, "", "userapi:refresh", "userapi", [], {}, 5, ["userapi:refresh"], [5])],
-]
+NO_NUMBERS: list[Any] = [None, "", "x", [], {}, float("nan"), float("inf")]
+TOO_BIG = [2**31, 2**63, 10**18, 10**30]
+ODD_CLAIM_VALUES: dict[str, list[Any]] = {
+    "exp": [ABSENT, *NO_NUMBERS, 0, -1, True, -(10**30)],
+    "iat": [ABSENT, *NO_NUMBERS, 10**12, 10**30],
+    "nbf": [*NO_NUMBERS[1:], 10**12, 10**30],
+    "sub": [ABSENT, None, "", "alice", "0", "-1", "1.0", "1e3", "\0", "\ud800", "9" * 5000, 1, 1.5, True, [], {}]
+    + [str(number) for number in TOO_BIG],
+    "sid": [ABSENT, *NO_NUMBERS, 0, -1, 1.5, "\0", "9" * 5000, *TOO_BIG],
+    "gen": [ABSENT, *NO_NUMBERS, 0, -1, *TOO_BIG],
+    "aud": [ABSENT, None, "", "userapi:refresh", "userapi", [], {}, 5, ["userapi:refresh"], [5]],
+}
+ODD_CLAIMS = [(name, value) for name, values in ODD_CLAIM_VALUES.items() for value in values]
 
 
 class TestForgery:
@@ -180,6 +179,11 @@ class TestForgery:
     def test_expired_token_is_refused(self, api: Api, claims: dict[str, Any], seconds: int) -> None:
         claims["exp"] = int(time.time()) + seconds
         assert_refused(api.http.get("/users/me", headers=bearer(forge(claims))), "invalid_token")
+
+    def test_refresh_token_is_no_access_token(self, api: Api) -> None:
+        answer = api.http.post("/token", data={"username": "admin", "password": ADMIN_PASSWORD})
+        refresh_token = answer.json()["refresh_token"]
+        assert_refused(api.http.get("/users/me", headers=bearer(refresh_token)), "invalid_token")
 
     @pytest.mark.parametrize("algorithm", [None, "HS384", "HS512"])
     def test_other_algorithm_is_refused(self, api: Api, claims: dict[str, Any], algorithm: str | None) -> None:
@@ -233,7 +237,7 @@ class TestForgery:
     )
     def test_what_is_no_jwt_is_refused(self, api: Api, token: bytes) -> None:
         """S12."""
-        answer = api.http.get("/users/me", headers={"Authorization": b"Bearer " + token})
+        answer = api.http.get("/users/me", headers={b"Authorization": b"Bearer " + token})
         assert_refused(answer, "invalid_token")
 
 

@@ -17,7 +17,36 @@ NEW_PASSWORD = "Other-Saddle-8"
 PUBLIC = {"id", "username", "email", "age", "is_admin", "is_active", "created_at", "updated_at"}
 
 # Values that break a field's rule, on create and on update.
-INVALID: list[tuple[str, Any]] = [
+INVALID_VALUES: dict[str, list[Any]] = {
+    "username": ["", "ab", "a" * 21, "a b c", "anna-lena", "ännchen", "alice\n", "ali.ce", "a@b.de", "alice\0", 123],
+    "email": [
+        "",
+        "alice",
+        "@example.com",
+        "alice@",
+        "a b@example.com",
+        "alice@example.com\n",
+        "alice@localhost",
+        "alice\0@example.com",
+        "a@" + ".".join(["b" * 63] * 4) + ".com",
+        5,
+    ],
+    "password": [
+        "",
+        "Zk4mWq7",
+        "zk4mwq7x",
+        "ZK4MWQ7X",
+        "ZkxmWqyx",
+        "Zk4mWq7" + "x" * 66,
+        "Zk4mWq7" + "é" * 33,
+        "Zk4m\0Wq7x",
+        12345678,
+    ],
+    "age": [0, -1, 121, 2**31, 2**63, 10**18, 1.5, True, "old", []],
+    "is_admin": ["perhaps", 2, {}],
+}
+INVALID = [(field, value) for field, values in INVALID_VALUES.items() for value in values]
+VALID: list[tuple[str, Any]] = [
     *[
         ("username", value)
         for value in (
