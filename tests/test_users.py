@@ -47,55 +47,6 @@ INVALID_VALUES: dict[str, list[Any]] = {
 }
 INVALID = [(field, value) for field, values in INVALID_VALUES.items() for value in values]
 VALID: list[tuple[str, Any]] = [
-    *[
-        ("username", value)
-        for value in (
-            "",
-            "ab",
-            "a" * 21,
-            "a b c",
-            "anna-lena",
-            "ännchen",
-            "alice\n",
-            "ali.ce",
-            "a@b.de",
-            "alice\0",
-            123,
-        )
-    ],
-    *[
-        ("email", value)
-        for value in (
-            "",
-            "alice",
-            "@example.com",
-            "alice@",
-            "a b@example.com",
-            "alice@example.com\n",
-            "alice@localhost",
-            "alice\0@example.com",
-            "a@" + ".".join(["b" * 63] * 4) + ".com",
-            5,
-        )
-    ],
-    *[
-        ("password", value)
-        for value in (
-            "",
-            "Zk4mWq7",
-            "zk4mwq7x",
-            "ZK4MWQ7X",
-            "ZkxmWqyx",
-            "Zk4mWq7" + "x" * 66,
-            "Zk4mWq7" + "é" * 33,
-            "Zk4m\0Wq7x",
-            12345678,
-        )
-    ],
-    *[("age", value) for value in (0, -1, 121, 2**31, 2**63, 10**18, 1.5, "old", [])],
-    *[("is_admin", value) for value in ("perhaps", 2, {})],
-]
-VALID: list[tuple[str, Any]] = [
     ("username", "bob"),
     ("username", "B" * 20),
     ("username", "_0_"),
