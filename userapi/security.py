@@ -91,12 +91,12 @@ def _common_passwords() -> frozenset[str]:
 
 
 def _matches(password: str, hashed_password: str) -> bool:
-    secret = password.encode()
-    if len(secret) > MAX_PASSWORD_BYTES or b"\0" in secret:
-        return False  # no hash was ever made of it; bcrypt raises or cuts it off
     try:
+        secret = password.encode()
+        if len(secret) > MAX_PASSWORD_BYTES or b"\0" in secret:
+            return False  # no hash was ever made of it; bcrypt raises or cuts it off
         return bcrypt.checkpw(secret, hashed_password.encode())
-    except ValueError:  # not a bcrypt hash
+    except ValueError:  # a lone surrogate, which JSON can say, or not a bcrypt hash
         return False
 
 
