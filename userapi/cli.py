@@ -47,6 +47,7 @@ def serve(host: str, port: int, workers: int, reload: bool) -> None:
     click.echo(f"Interactive documentation: http://{'localhost' if host == '0.0.0.0' else host}:{port}/docs")  # noqa: S104
     uvicorn.run(
         "userapi.main:app",
+        http="userapi.protocol:BoundedProtocol",
         host=host,
         port=port,
         workers=workers,
