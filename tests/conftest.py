@@ -5,7 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.service import SERVERS, Api, Server, answers, migrate, new_database, serving
+from tests import private_servers
+from tests.private_servers import PrivateServer
+from tests.service import SERVERS, Api, Server, answers, migrate, new_database, serving, wait_until
 
 KINDS = ["sqlite", *SERVERS]
 REQUIRED = [kind for kind in os.environ.get("USERAPI_TEST_REQUIRE", "").split(",") if kind]
@@ -63,5 +65,63 @@ def server(kind: str) -> Iterator[Server]:
 def api(server: Server) -> Iterator[Api]:
     """A client of the shared service; its database holds nothing but one admin."""
     api = Api(server)
+    yield api
+    api.close()
+
+
+@pytest.fixture(scope="session")
+def four_workers(kind: str) -> Iterator[Server]:
+    """A service of four processes, without login throttle, that the tests of one kind of database share."""
+    with new_database(kind) as url:
+        migrate(url)
+        with serving(url, "--workers", "4", THROTTLE_ENABLED="false", FIRST_ADMIN_PASSWORD="Not-Used-1") as server:
+            wait_until(lambda: server.text.count("Application startup complete") == 4)
+            yield server
+
+
+@pytest.fixture
+def crowded(four_workers: Server) -> Iterator[Api]:
+    """As `api`, on four processes."""
+    api = Api(four_workers)
+    assert api.admin.token  # logged in before the race
+    yield api
+    api.close()
+
+
+@pytest.fixture(scope="session", params=list(SERVERS))
+def private_server(request: pytest.FixtureRequest) -> Iterator[PrivateServer]:
+    """A database server that a test may stop, kill or freeze; it runs again when the test ends."""
+    try:
+        server = private_servers.start(request.param)
+    except private_servers.AbsentError as absent:
+        if request.param in REQUIRED:
+            pytest.fail(f"USERAPI_TEST_REQUIRE names {request.param}: {absent}")
+        pytest.skip(str(absent))
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def private_url(private_server: PrivateServer) -> Iterator[str]:
+    """The URL of a database of one's own on a private server, with the schema."""
+    with new_database(private_server.kind, private_server.url) as url:
+        migrate(url)
+        yield url
+
+
+@pytest.fixture(scope="session")
+def private_service(private_server: PrivateServer) -> Iterator[Server]:
+    """A service whose database is on a private server."""
+    with new_database(private_server.kind, private_server.url) as url:
+        migrate(url)
+        with serving(url, FIRST_ADMIN_PASSWORD="Not-Used-1") as server:
+            yield server
+
+
+@pytest.fixture
+def private_api(private_service: Server) -> Iterator[Api]:
+    """As `api`, on a private server."""
+    api = Api(private_service)
+    assert api.admin.token  # logged in before any fault
     yield api
     api.close()

@@ -1,6 +1,7 @@
 """The service as tests use it: real databases, real server processes, real sockets."""
 
 import asyncio
+import json
 import os
 import re
 import secrets
@@ -11,12 +12,14 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, cached_property
+from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
+from urllib.parse import urlencode, urlsplit
 
 import bcrypt
 import httpx2 as httpx
@@ -59,23 +62,23 @@ def answers(kind: str) -> bool:
 
 
 @contextmanager
-def new_database(kind: str) -> Iterator[str]:
-    """The URL of an empty database of this kind, gone afterwards."""
+def new_database(kind: str, at: str | None = None) -> Iterator[str]:
+    """The URL of an empty database of this kind, on the server `at` or the usual one, gone afterwards."""
     if kind == "sqlite":
         with tempfile.TemporaryDirectory(prefix="userapi_") as folder:
             yield f"sqlite:///{folder}/users.db"
         return
     name = f"userapi_test_{secrets.token_hex(4)}"
-    server = sync_engine(SERVERS[kind], isolation_level="AUTOCOMMIT")
+    address = at or SERVERS[kind]
+    server = sync_engine(address, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
     with server.connect() as connection:
         connection.execute(sa.text(f"CREATE DATABASE {name}"))
     try:
-        yield sa.make_url(SERVERS[kind]).set(database=name).render_as_string(hide_password=False)
+        yield sa.make_url(address).set(database=name).render_as_string(hide_password=False)
     finally:
         with server.connect() as connection:
             force = " WITH (FORCE)" if kind == "postgresql" else ""
             connection.execute(sa.text(f"DROP DATABASE {name}{force}"))
-        server.dispose()
 
 
 def environment(url: str, **settings: str) -> dict[str, str]:
@@ -118,6 +121,21 @@ def free_port() -> int:
         return port
 
 
+def wait_until(condition: Callable[[], object], seconds: float = 20) -> None:
+    """Wait until the condition holds; fails if it does not in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not so after {seconds} s"
+        time.sleep(0.02)
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started."""
+    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    pairs = [tuple(map(int, line.split())) for line in listed.splitlines()]
+    return [child for child, parent in pairs if parent == pid]
+
+
 @dataclass
 class Server:
     """A running service process and what it has printed."""
@@ -143,13 +161,13 @@ class Server:
     @cached_property
     def engine(self) -> sa.Engine:
         """The tests' own way to its database."""
-        return sync_engine(self.url)
+        return sync_engine(self.url, pool_pre_ping=True)
 
     def client(self, **options: Any) -> httpx.Client:
         """A client for plain HTTP: not verifying spares the 30 ms that loading certificates takes."""
         return httpx.Client(**{"base_url": self.base_url, "timeout": 30, "verify": False, **options})
 
-    def wait(self, seconds: float = 30) -> Self:
+    def wait(self, seconds: float = 60) -> Self:
         """Wait until it serves; raises if it does not."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and self.process.poll() is None:
@@ -239,6 +257,105 @@ def insert_admin(connection: sa.Connection) -> None:
         ),
         {"hashed": bcrypt.hashpw(ADMIN_PASSWORD.encode(), bcrypt.gensalt(4)).decode()},
     )
+
+
+class Call(NamedTuple):
+    """A request to be sent with others at once."""
+
+    method: str
+    path: str
+    token: str | None = None
+    json: Any = None
+    form: dict[str, str] | None = None
+    headers: Mapping[str, str] = {}
+
+
+class Reply(NamedTuple):
+    """The answer to a call."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: Any
+
+
+class Crowd:
+    """Clients that have connected and send their requests back to back, so that they really run in parallel."""
+
+    def __init__(self, server: Server, calls: Sequence[Call], timeout: float = 60) -> None:
+        """Connect, and send nothing yet."""
+        self._calls = calls
+        self._connections = [HTTPConnection(urlsplit(server.base_url).netloc, timeout=timeout) for _ in calls]
+        for connection in self._connections:
+            connection.connect()
+
+    def send(self) -> Self:
+        """Send the requests."""
+        for call, connection in zip(self._calls, self._connections, strict=True):
+            headers = {**call.headers, **(bearer(call.token) if call.token else {})}
+            body = None
+            if call.json is not None:
+                body, headers["Content-Type"] = json.dumps(call.json), "application/json"
+            elif call.form is not None:
+                body, headers["Content-Type"] = urlencode(call.form), "application/x-www-form-urlencoded"
+            connection.request(call.method, call.path, body, headers)
+        return self
+
+    def replies(self) -> Iterator[Reply]:
+        """Give the answers in the order of the calls; raises OSError or HTTPException for one that broke off."""
+        try:
+            for connection in self._connections:
+                answer = connection.getresponse()
+                body = answer.read()
+                headers = {name.lower(): value for name, value in answer.getheaders()}
+                yield Reply(answer.status, headers, json.loads(body) if body else None)
+        finally:
+            for connection in self._connections:
+                connection.close()
+
+
+def at_once(server: Server, calls: Sequence[Call]) -> list[Reply]:
+    """Send all these requests in parallel, each on a connection of its own, and give the answers."""
+    return list(Crowd(server, calls).send().replies())
+
+
+class Watch:
+    """Asks for one path over and over, on a connection of its own, while a `with` block runs."""
+
+    def __init__(self, server: Server, path: str = "/health/live", token: str | None = None) -> None:
+        self._server, self._call = server, Call("GET", path, token)
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self.seconds: list[float] = []
+        self.statuses: set[int] = set()
+
+    def _run(self) -> None:
+        connection = HTTPConnection(urlsplit(self._server.base_url).netloc, timeout=30)
+        headers = bearer(self._call.token) if self._call.token else {}
+        while not self._done.wait(0.01):
+            begun = time.monotonic()
+            try:
+                connection.request("GET", self._call.path, headers=headers)
+                answer = connection.getresponse()
+                answer.read()
+                status = answer.status
+            except OSError:
+                connection.close()
+                status = 0
+            self.seconds.append(time.monotonic() - begun)
+            self.statuses.add(status)
+        connection.close()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def assert_answered_within(self, seconds: float) -> None:
+        assert self.statuses == {200}, self.statuses
+        assert max(self.seconds) < seconds, f"{max(self.seconds):.2f} s"
 
 
 class Api:
