@@ -2,6 +2,8 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -52,13 +54,20 @@ def url(empty_url: str) -> str:
     return empty_url
 
 
+@contextmanager
+def shared_server(kind: str, *options: str, **settings: Any) -> Iterator[Server]:
+    """A service for many tests: the wrong passwords of one must not lock out the next, so it has no throttle."""
+    with new_database(kind) as url:
+        migrate(url)
+        with serving(url, *options, FIRST_ADMIN_PASSWORD="Not-Used-1", THROTTLE_ENABLED="false", **settings) as server:
+            yield server
+
+
 @pytest.fixture(scope="session")
 def server(kind: str) -> Iterator[Server]:
     """A service that the tests of one kind of database share."""
-    with new_database(kind) as url:
-        migrate(url)
-        with serving(url, FIRST_ADMIN_PASSWORD="Not-Used-1", THROTTLE_ENABLED="false") as server:
-            yield server
+    with shared_server(kind) as server:
+        yield server
 
 
 @pytest.fixture
@@ -71,12 +80,10 @@ def api(server: Server) -> Iterator[Api]:
 
 @pytest.fixture(scope="session")
 def four_workers(kind: str) -> Iterator[Server]:
-    """A service of four processes, without login throttle, that the tests of one kind of database share."""
-    with new_database(kind) as url:
-        migrate(url)
-        with serving(url, "--workers", "4", THROTTLE_ENABLED="false", FIRST_ADMIN_PASSWORD="Not-Used-1") as server:
-            wait_until(lambda: server.text.count("Application startup complete") == 4)
-            yield server
+    """A service of four processes that the tests of one kind of database share."""
+    with shared_server(kind, "--workers", "4") as server:
+        wait_until(lambda: server.text.count("Application startup complete") == 4)
+        yield server
 
 
 @pytest.fixture
@@ -123,5 +130,20 @@ def private_api(private_service: Server) -> Iterator[Api]:
     """As `api`, on a private server."""
     api = Api(private_service)
     assert api.admin.token  # logged in before any fault
+    yield api
+    api.close()
+
+
+@pytest.fixture(scope="session")
+def open_server(kind: str) -> Iterator[Server]:
+    """A service where anybody may register, from a page of another origin."""
+    with shared_server(kind, REGISTRATION_ENABLED="true", CORS_ORIGINS="https://app.example.com") as server:
+        yield server
+
+
+@pytest.fixture
+def open_api(open_server: Server) -> Iterator[Api]:
+    """As `api`, where anybody may register."""
+    api = Api(open_server)
     yield api
     api.close()

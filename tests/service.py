@@ -29,6 +29,7 @@ from pydantic import SecretStr
 from userapi import bootstrap
 from userapi.database import Database
 from userapi.main import create_app
+from userapi.models import Timestamp, now
 from userapi.settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -253,9 +254,9 @@ def insert_admin(connection: sa.Connection) -> None:
         sa.text(
             "INSERT INTO users (username, username_key, email, email_key, hashed_password,"
             " is_admin, is_active, created_at, version) VALUES ('admin', 'admin', 'admin@example.com',"
-            " 'admin@example.com', :hashed, true, true, CURRENT_TIMESTAMP, 1)"
-        ),
-        {"hashed": bcrypt.hashpw(ADMIN_PASSWORD.encode(), bcrypt.gensalt(4)).decode()},
+            " 'admin@example.com', :hashed, true, true, :now, 1)"
+        ).bindparams(sa.bindparam("now", type_=Timestamp())),
+        {"hashed": bcrypt.hashpw(ADMIN_PASSWORD.encode(), bcrypt.gensalt(4)).decode(), "now": now()},
     )
 
 
@@ -387,11 +388,21 @@ class Api:
             result = connection.execute(sa.text(statement), parameters)
             return list(result.all()) if result.returns_rows else []
 
+    def execute(self, statement: sa.Executable, rows: Any = None) -> None:
+        """Run a statement beside the service, with the types that the models give the values."""
+        with self.server.engine.begin() as connection:
+            connection.execute(statement, rows)
+
+    def grant(self, username: str, password: str = PASSWORD, **headers: str) -> dict[str, Any]:
+        """The answer to a fresh login: a pair of tokens."""
+        answer = self.http.post("/token", data={"username": username, "password": password}, headers=headers)
+        assert answer.status_code == 200, answer.text
+        pair: dict[str, Any] = answer.json()
+        return pair
+
     def token(self, username: str, password: str = PASSWORD) -> str:
         """An access token of a fresh login."""
-        answer = self.http.post("/token", data={"username": username, "password": password})
-        assert answer.status_code == 200, answer.text
-        token: str = answer.json()["access_token"]
+        token: str = self.grant(username, password)["access_token"]
         return token
 
     def log_in(self, username: str, password: str = PASSWORD) -> "Actor":
@@ -465,6 +476,13 @@ REFUSALS = {
     "current_password_required": (400, "Current password required"),
     "current_password_incorrect": (400, "Current password incorrect"),
     "last_admin": (400, "At least one active admin must remain"),
+    "session_not_found": (404, "Session not found"),
+    "precondition_failed": (412, "The user has changed meanwhile"),
+    "invalid_grant": (400, "The refresh token is invalid or expired"),
+    "unsupported_grant_type": (400, "The grant type is neither password nor refresh_token"),
+    "invalid_request": (400, "The parameter token is missing"),
+    "too_many_attempts": (429, "Too many failed attempts, try again later"),
+    "not_found": (404, "Not Found"),
 }
 
 
