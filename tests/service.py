@@ -23,6 +23,7 @@ from urllib.parse import urlencode, urlsplit
 
 import bcrypt
 import httpx2 as httpx
+import pytest
 import sqlalchemy as sa
 from pydantic import SecretStr
 
@@ -33,6 +34,8 @@ from userapi.models import Timestamp, now
 from userapi.settings import Settings
 
 ROOT = Path(__file__).parent.parent
+# For what no database has a part in: one is enough.
+ON_SQLITE = pytest.mark.parametrize("kind", ["sqlite"], indirect=True, scope="session")
 PASSWORD = "Correct-Horse-7"
 ADMIN_PASSWORD = "Right-Battery-9"
 SECRET_KEY = secrets.token_hex(32)
