@@ -32,7 +32,7 @@ class ErrorCode(StrEnum):
     INVALID_CREDENTIALS = "invalid_credentials", 401, "Incorrect username or password"
     INVALID_GRANT = "invalid_grant", 400, "The refresh token is invalid or expired"
     UNSUPPORTED_GRANT_TYPE = "unsupported_grant_type", 400, "The grant type is neither password nor refresh_token"
-    MISSING_TOKEN = "missing_token", 400, "The parameter token is missing"
+    INVALID_REQUEST = "invalid_request", 400, "The parameter token is missing"
     NOT_ENOUGH_PERMISSIONS = "not_enough_permissions", 403, "Not enough permissions"
     USER_NOT_FOUND = "user_not_found", 404, "User not found"
     SESSION_NOT_FOUND = "session_not_found", 404, "Session not found"
@@ -62,7 +62,7 @@ _OAUTH_ERRORS = {  # RFC 6749 section 5.2, RFC 7009 section 2.2.1
     ErrorCode.INVALID_CREDENTIALS: "invalid_grant",
     ErrorCode.INVALID_GRANT: "invalid_grant",
     ErrorCode.UNSUPPORTED_GRANT_TYPE: "unsupported_grant_type",
-    ErrorCode.MISSING_TOKEN: "invalid_request",
+    ErrorCode.INVALID_REQUEST: "invalid_request",
 }
 _RETRY_SECONDS = 5
 

@@ -76,11 +76,11 @@ async def log_in(form: Annotated[TokenRequest, Form()], client: ClientDep, login
 @router.post(
     "/revoke",
     response_class=Response,
-    responses=responses(ErrorCode.MISSING_TOKEN, ErrorCode.DATABASE_UNAVAILABLE) | INVALID,
+    responses=responses(ErrorCode.INVALID_REQUEST, ErrorCode.DATABASE_UNAVAILABLE) | INVALID,
 )
 async def revoke_token(form: Annotated[RevocationRequest, Form()], login: LoginDep) -> Response:
     """Log out: end the session of this token (RFC 7009). A token that is none any more is fine, too."""
     if not form.token:
-        raise ApiError(ErrorCode.MISSING_TOKEN)
+        raise ApiError(ErrorCode.INVALID_REQUEST)
     await login.revoke(form.token)
     return Response()
