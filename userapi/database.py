@@ -39,7 +39,7 @@ ATTEMPT_SECONDS = 8  # a whole run of a unit, should the server fall silent
 INSIST_SECONDS = 0.25  # after cancelling a run, before cancelling what it does about that
 BUSY_SECONDS = 5  # waiting for SQLite's write lock, unless the URL says timeout=
 RERUNS = 3  # of a unit that lost a deadlock or a serialization conflict
-POOL = {"pool_size": 5, "max_overflow": 5, "pool_timeout": 3, "pool_use_lifo": True}
+POOL: dict[str, Any] = {"pool_size": 5, "max_overflow": 5, "pool_timeout": 3, "pool_use_lifo": True}
 MIGRATION_SECONDS = 600  # waiting for another process to end its migration
 MIGRATION_LOCK = 0x75736572  # any number, as long as nobody else uses it; "user" in ASCII
 
@@ -50,6 +50,7 @@ _DRIVERS = {
     "mysql": "mysql+aiomysql",
     "mariadb": "mysql+aiomysql",
 }
+_POSTGRESQL_TIMEOUTS = f"-c statement_timeout={STATEMENT_SECONDS}s -c lock_timeout={STATEMENT_SECONDS}s"
 # The comments are code: the first for MariaDB, the second for MySQL.
 _MYSQL_TIMEOUTS = (
     f"SET SESSION lock_wait_timeout={STATEMENT_SECONDS}, innodb_lock_wait_timeout={STATEMENT_SECONDS}"
@@ -103,8 +104,10 @@ class Database:
             self._file = _sqlite_engine(self._url, busy_seconds=0)
         else:
             # Reads in autocommit save the round trips of BEGIN and ROLLBACK.
-            self._reader = _server_engine(self._url, isolation_level="AUTOCOMMIT", skip_autocommit_rollback=True)
-            self._writer = _server_engine(self._url, isolation_level="READ COMMITTED")
+            self._reader = _server_engine(
+                self._url, isolation_level="AUTOCOMMIT", skip_autocommit_rollback=True, **POOL
+            )
+            self._writer = _server_engine(self._url, isolation_level="READ COMMITTED", **POOL)
         self._busy_seconds = float(str(self._url.query.get("timeout", BUSY_SECONDS))) if self._sqlite else 0
         self._writing = asyncio.Lock()
 
@@ -136,7 +139,7 @@ class Database:
             finally:
                 if patient is not self._file:
                     patient.dispose()
-        engine = create_async_engine(self._url, poolclass=NullPool, hide_parameters=True)
+        engine = _server_engine(self._url, limited=False, poolclass=NullPool)
         locked = _locked_postgresql if self._url.get_backend_name() == "postgresql" else _locked_mysql
         async with engine.connect() as connection:
             return await connection.run_sync(locked, work)
@@ -282,16 +285,18 @@ def _sqlite_engine(url: URL, busy_seconds: float) -> Engine:
     return create_sqlalchemy_engine(url, creator=open_file, poolclass=StaticPool, hide_parameters=True)
 
 
-def _server_engine(url: URL, **options: Any) -> AsyncEngine:
+def _server_engine(url: URL, *, limited: bool = True, **options: Any) -> AsyncEngine:
+    """An engine whose statements, if they are `limited`, end in time on the server, too."""
     connect_args: dict[str, Any] = {"connect_timeout": CONNECT_SECONDS}
     if url.get_backend_name() == "postgresql":
-        limits = f"-c statement_timeout={STATEMENT_SECONDS}s -c lock_timeout={STATEMENT_SECONDS}s"
-        connect_args["options"] = f"{limits} {url.query.get('options', '')}"
+        if limited:
+            connect_args["options"] = f"{_POSTGRESQL_TIMEOUTS} {url.query.get('options', '')}"
     else:
-        connect_args["init_command"] = _MYSQL_TIMEOUTS
-        connect_args["async_creator_fn"] = _connect_mysql
         url, connect_args["ssl"] = _take_tls(url)
-    return create_async_engine(url, connect_args=connect_args, hide_parameters=True, **POOL, **options)
+        connect_args["async_creator_fn"] = _connect_mysql
+        if limited:
+            connect_args["init_command"] = _MYSQL_TIMEOUTS
+    return create_async_engine(url, connect_args=connect_args, hide_parameters=True, **options)
 
 
 async def _connect_mysql(**options: Any) -> MySQLConnection:
@@ -342,7 +347,7 @@ def _locked_postgresql(connection: Connection, work: Callable[[Connection], R]) 
 
 
 def _locked_mysql(connection: Connection, work: Callable[[Connection], R]) -> R:
-    name = text("CONCAT('userapi:', MD5(DATABASE()))")
+    name = "CONCAT('userapi:', MD5(DATABASE()))"
     if connection.scalar(text(f"SELECT GET_LOCK({name}, {MIGRATION_SECONDS})")) != 1:
         raise RuntimeError("another process has been migrating for ten minutes")
     connection.commit()  # as on PostgreSQL
