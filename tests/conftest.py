@@ -59,7 +59,8 @@ def shared_server(kind: str, *options: str, **settings: Any) -> Iterator[Server]
     """A service for many tests: the wrong passwords of one must not lock out the next, so it has no throttle."""
     with new_database(kind) as url:
         migrate(url)
-        with serving(url, *options, FIRST_ADMIN_PASSWORD="Not-Used-1", THROTTLE_ENABLED="false", **settings) as server:
+        settings = {"FIRST_ADMIN_PASSWORD": "Not-Used-1", "THROTTLE_ENABLED": "false", **settings}
+        with serving(url, *options, **settings) as server:
             yield server
 
 
