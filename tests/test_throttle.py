@@ -324,6 +324,12 @@ class TestLogin:
         form = {"grant_type": "refresh_token", "refresh_token": pair["refresh_token"]}
         assert guarded.http.post("/token", data=form).status_code == 200
 
+    @pytest.mark.parametrize("given", ["x" * 200, "é" * 40, "unknown", "1.2.3.4.5", "[::1]:80", ","], ids=ascii)
+    def test_any_forwarded_address_may_log_in(self, guarded: Api, given: str) -> None:
+        """S12: a proxy may pass on what its client says."""
+        guarded.http.headers["X-Forwarded-For"] = f"192.0.2.1, {given}".encode()  # type: ignore[assignment]  # to send what is no ASCII
+        assert log_in(guarded, "admin", ADMIN_PASSWORD).status_code == 200
+
     @ON_SQLITE
     def test_address_is_locked_after_100_failures_whoever_it_tries(self, url: str) -> None:
         """S6."""
