@@ -23,6 +23,7 @@ from tests.service import (
     Actor,
     Api,
     Server,
+    migrate,
     new_database,
     refused_to_start,
     run,
@@ -296,7 +297,7 @@ class TestEvents:
 @pytest.fixture
 def empty_sqlite() -> Iterator[str]:
     with new_database("sqlite") as url:
-        assert run("userapi", "migrate", url=url).returncode == 0
+        migrate(url)
         yield url
 
 
