@@ -4,6 +4,8 @@ import os
 import secrets
 import string
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +15,7 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from pydantic import ValidationError
 from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session
 
 from alembic import command
@@ -42,14 +45,27 @@ async def prepare(settings: Settings, database: Database, passwords: Passwords) 
 
     Raises: Refusal.
     """
-    try:
-        if (settings.migrate_on_start is None and settings.embedded) or settings.migrate_on_start:
+    with usable(settings):
+        if settings.migrate_on_start or (settings.migrate_on_start is None and settings.embedded):
             await upgrade(database)
         await require_head(database)
         notes = await _first_admin(settings, database, passwords)
-    except DatabaseUnavailable as error:
-        raise Refusal(f"cannot use the database {_shown(settings)}: {_reason(error)}") from error
     return Ready(split_secrets(_secrets(settings)), notes)
+
+
+@contextmanager
+def usable(settings: Settings) -> Iterator[None]:
+    """Whatever is wrong with the database that the settings name is said in one sentence.
+
+    Raises: Refusal.
+    """
+    try:
+        yield
+    except (DatabaseUnavailable, SQLAlchemyError, TypeError) as error:  # TypeError: an option the driver does not know
+        cause = error.__cause__ if isinstance(error, DatabaseUnavailable) else error
+        reason = str(getattr(cause, "orig", None) or cause).strip().partition("\n")[0] or type(cause).__name__
+        shown = settings.url.render_as_string(hide_password=True)
+        raise Refusal(f"cannot use the database {shown}: {reason}") from error
 
 
 def head() -> str | None:
@@ -100,15 +116,6 @@ async def upgrade(database: Database) -> tuple[str | None, str | None]:
 
 def _revision(session: Session) -> str | None:
     return MigrationContext.configure(session.connection()).get_current_revision()
-
-
-def _shown(settings: Settings) -> str:
-    return settings.url.render_as_string(hide_password=True)
-
-
-def _reason(error: BaseException) -> str:
-    cause = error.__cause__ or error
-    return str(getattr(cause, "orig", None) or cause).partition("\n")[0] or type(cause).__name__
 
 
 def _secrets(settings: Settings) -> str:

@@ -1,6 +1,7 @@
 """The command line: `python -m userapi`."""
 
 import asyncio
+import logging
 import sys
 from collections.abc import Callable, Coroutine
 from typing import Any, NoReturn, TypeVar
@@ -26,6 +27,7 @@ SHUTDOWN_SECONDS = 15  # to finish requests before connections are cut
 @click.pass_context
 def cli(context: click.Context) -> None:
     """User accounts as a REST service. Without a command: serve."""
+    logging.getLogger("userapi").addHandler(logging.NullHandler())  # commands say what is wrong themselves
     if context.invoked_subcommand is None:
         context.invoke(serve)
 
@@ -162,7 +164,8 @@ def _run(settings: Settings, work: Callable[[Database, Passwords], Coroutine[Any
     async def run() -> R:
         database, passwords = Database(settings.url), Passwords(settings.bcrypt_rounds)
         try:
-            return await work(database, passwords)
+            with bootstrap.usable(settings):
+                return await work(database, passwords)
         finally:
             passwords.close()
             await database.close()

@@ -39,7 +39,7 @@ ATTEMPT_SECONDS = 8  # a whole run of a unit, should the server fall silent
 INSIST_SECONDS = 0.25  # after cancelling a run, before cancelling what it does about that
 BUSY_SECONDS = 5  # waiting for SQLite's write lock, unless the URL says timeout=
 RERUNS = 3  # of a unit that lost a deadlock or a serialization conflict
-POOL: dict[str, Any] = {"pool_size": 5, "max_overflow": 5, "pool_timeout": 3, "pool_use_lifo": True}
+POOL: dict[str, Any] = {"pool_size": 5, "max_overflow": 0, "pool_timeout": 3, "pool_use_lifo": True}
 MIGRATION_SECONDS = 600  # waiting for another process to end its migration
 MIGRATION_LOCK = 0x75736572  # any number, as long as nobody else uses it; "user" in ASCII
 
@@ -72,6 +72,8 @@ class _CommitLost(Exception):
 
 class MySQLConnection(aiomysql.Connection):  # type: ignore[misc]  # aiomysql has no types
     """A connection that knows when the server has closed it: to write then is a RuntimeError under uvloop."""
+
+    _writer: Any = None  # else one with an unknown option complains when it is collected
 
     def _write_bytes(self, data: bytes) -> None:
         if self._writer.transport.is_closing():

@@ -101,14 +101,16 @@ async def _target(
 
 
 async def _if_match(
-    if_match: Annotated[
-        str, Header(description="`ETag` of the version to change; 412 if the user has changed since")
+    request: Request,
+    _: Annotated[
+        str, Header(alias="If-Match", description="`ETag` of the version to change; 412 if the user has changed since")
     ] = "*",
 ) -> accounts.Version:
     """The versions that a change is made for (RFC 9110 section 13.1.1); weak tags and unknown ones match none."""
-    if if_match.strip() == "*":
+    tags = request.headers.getlist("if-match")
+    if not tags or tags == ["*"]:
         return None
-    return {int(version) for version in re.findall(r'(?<!/)"([0-9]{1,10})"', if_match)}
+    return {int(version) for version in re.findall(r'(?<!/)"([1-9][0-9]{0,9})"', ",".join(tags))}
 
 
 AdminDep = Annotated[Caller, Depends(_admin)]

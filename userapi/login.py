@@ -12,6 +12,8 @@ from userapi.security import ACCESS, REFRESH, Claims, Passwords, Tokens
 from userapi.settings import Settings
 from userapi.throttle import Throttle
 
+ATTEMPTS = 2  # at a login: the hash may just have been renewed by another
+
 
 class TokenPair(NamedTuple):
     """What a grant gives: an access token good for `expires_in` seconds, and a refresh token."""
@@ -40,18 +42,13 @@ class Login:
         inactive take the same time.
         """
         await self._admit(username, client)
-        found = await self._database.read(accounts.credentials, username)
-        if not await self._verify(username, password, found, client) or found is None:
-            raise ApiError(ErrorCode.INVALID_CREDENTIALS)
-        outdated = self._passwords.outdated(found.hashed_password)
-        better_hash = await self._passwords.hash(password) if outdated else None
-        begun = await self._database.write(
-            sessions.begin, found.user_id, found.hashed_password, client, now(), self._lifetime, better_hash
-        )
-        if begun is None:
-            raise ApiError(ErrorCode.INVALID_CREDENTIALS)
-        logs.event("login_succeeded", user_id=found.user_id, session_id=begun.session_id, ip=client.ip)
-        return self._pair(found.user_id, begun, begun.rotated_at)
+        for _ in range(ATTEMPTS):
+            found = await self._database.read(accounts.credentials, username)
+            if not await self._verify(username, password, found, client) or found is None:
+                break
+            if pair := await self._begin(found, password, client):
+                return pair
+        raise ApiError(ErrorCode.INVALID_CREDENTIALS)
 
     async def with_refresh_token(self, token: str) -> TokenPair:
         """Renew the tokens of a session (RFC 6749 section 6).
@@ -72,6 +69,18 @@ class Login:
         for purpose in (REFRESH, ACCESS):
             if claims := self._tokens.read(purpose, token):
                 await self._database.write(sessions.end, claims.user_id, claims.session_id)
+
+    async def _begin(self, found: accounts.Credentials, password: str, client: sessions.Client) -> TokenPair | None:
+        """Begin a session with a verified password; None, if the account has changed since it was read."""
+        outdated = self._passwords.outdated(found.hashed_password)
+        better_hash = await self._passwords.hash(password) if outdated else None
+        begun = await self._database.write(
+            sessions.begin, found.user_id, found.hashed_password, client, now(), self._lifetime, better_hash
+        )
+        if begun is None:
+            return None
+        logs.event("login_succeeded", user_id=found.user_id, session_id=begun.session_id, ip=client.ip)
+        return self._pair(found.user_id, begun, begun.rotated_at)
 
     async def prove_change(
         self, caller: accounts.Caller, user_id: int, changes: Mapping[str, Any], client: sessions.Client

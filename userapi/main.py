@@ -7,12 +7,11 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi_offline import FastAPIOffline
-from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from userapi import bootstrap, errors, logs
 from userapi.database import Database
-from userapi.edge import MAX_BODY_BYTES, Edge
+from userapi.edge import BodyLimit, Edge
 from userapi.login import Login
 from userapi.routes import auth, health, sessions, users
 from userapi.security import Passwords, Tokens
@@ -51,7 +50,7 @@ def create_app(settings: Settings) -> FastAPI:
     routers = [auth.router, users.router, sessions.router, health.router]
     for router in routers + ([users.registration] if settings.registration_enabled else []):
         app.router.routes.extend(router.routes)  # include_router would make each request match twice, for 50 us
-    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=MAX_BODY_BYTES)
+    app.add_middleware(BodyLimit)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
