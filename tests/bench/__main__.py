@@ -1,0 +1,264 @@
+"""The benchmark's command line."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import click
+
+from tests.bench import machine, report
+from tests.bench.load import Sample
+from tests.bench.operations import CONSTANT, OURS, TITLES, TUTORIAL, TUTORIAL_CONNECTIONS, Measure, operations
+from tests.bench.report import Row
+from tests.bench.site import MAX_USERS, Site, site
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One thing to measure, round after round."""
+
+    site: Site
+    operation: str
+    subject: str
+    connections: int
+    measure: Measure
+
+
+def _words(_: click.Context, __: click.Parameter, value: Any) -> list[str]:
+    texts = value if isinstance(value, tuple) else (value or "",)
+    return [word for text in texts for word in text.split(",") if word]
+
+
+def _counts(context: click.Context, parameter: click.Parameter, value: Any) -> list[int]:
+    try:
+        counts = sorted({int(word) for word in _words(context, parameter, value)})
+    except ValueError:
+        raise click.BadParameter("takes whole numbers, separated by commas") from None
+    if counts and counts[0] < 1:
+        raise click.BadParameter("takes numbers from 1")
+    return counts
+
+
+def _known(context: click.Context, parameter: click.Parameter, value: Any) -> list[str]:
+    words = _words(context, parameter, value)
+    if unknown := set(words) - {*TITLES, "start", "memory"}:
+        raise click.BadParameter(f"knows no {', '.join(sorted(unknown))}")
+    return words or [*TITLES, "start", "memory"]
+
+
+@click.command(context_settings={"max_content_width": 120})
+@click.option(
+    "--database",
+    "databases",
+    multiple=True,
+    default=["sqlite"],
+    callback=_words,
+    show_default="sqlite",
+    help="sqlite, postgresql, mysql, or the URL of a server (or of a file in a folder) to make a database in; "
+    "several by commas or by repeating the option.",
+)
+@click.option("--users", default=1000, show_default=True, type=click.IntRange(10, MAX_USERS), help="Users to fill in.")
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Processes of each server.")
+@click.option("--connections", default=16, show_default=True, type=click.IntRange(1, 1024), help="Kept open at once.")
+@click.option(
+    "--duration",
+    default=2.0,
+    show_default=True,
+    type=click.FloatRange(0.05, 600),
+    help="Seconds of one measurement; wrk knows whole seconds only.",
+)
+@click.option(
+    "--rounds",
+    default=3,
+    show_default=True,
+    type=click.IntRange(1, 100),
+    help="Measurements of each; the subjects take turns, the medians count.",
+)
+@click.option(
+    "--operations",
+    "wanted",
+    callback=_known,
+    metavar="NAMES",
+    help=f"Which to measure, by commas, of: {', '.join([*TITLES, 'start', 'memory'])}. [default: all]",
+)
+@click.option("--bcrypt-rounds", default=12, show_default=True, type=click.IntRange(4, 15), help="bcrypt's cost.")
+@click.option(
+    "--sweep",
+    is_flag=False,
+    flag_value="1,16,64,256",
+    callback=_counts,
+    metavar="[NUMBERS]",
+    help="Measure at each of these numbers of connections. [without numbers: 1,16,64,256]",
+)
+@click.option(
+    "--scale",
+    is_flag=False,
+    flag_value="1000,100000,1000000",
+    callback=_counts,
+    metavar="[NUMBERS]",
+    help="Measure at each of these numbers of users, with 1 connection, and tell how costs grow. "
+    "[without numbers: 1000,100000,1000000]",
+)
+@click.option("--no-wrk", is_flag=True, help="Use the bundled load generator even if there is wrk.")
+@click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the results here.")
+@click.option(
+    "--plot", "plot_file", type=click.Path(dir_okay=False, path_type=Path), help="Write a chart here, as SVG."
+)
+def bench(
+    databases: list[str],
+    users: int,
+    workers: int,
+    connections: int,
+    duration: float,
+    rounds: int,
+    wanted: list[str],
+    bcrypt_rounds: int,
+    sweep: list[int],
+    scale: list[int],
+    no_wrk: bool,
+    json_file: Path | None,
+    plot_file: Path | None,
+) -> None:
+    """Measure the service as a user runs it, beside what it could at best be and what it replaces.
+
+    Each database is the benchmark's own, filled with users, and dropped at the end. On it run, in turn and under the
+    same load:
+
+    \b
+    userapi       python -m userapi serve
+    tutorial      the same API as tutorials write it (tests/bench/tutorial_app.py), on the same data; over 5
+                  connections, its pool's size: with more it is slower, and over 15 it can stop for 30 s at a time;
+                  --sweep shows that
+    constant      a FastAPI route that answers a constant of the same shape and size
+    SQL alone     the statements that userapi runs, by the bare driver, on one connection
+    bcrypt alone  password checks on all cores, without a service
+
+    The ratios are userapi's throughput and CPU time as multiples of that line's. p50 and p99 are latencies. CPU us is
+    the processor time of the server's processes (a database server's is not in it) for one request; it is what to
+    compare when load generator and server share the cores. Errors are answers other than 2xx and 3xx, broken
+    connections, and requests that a deadlocked server held; with any of userapi the exit code is 1. Operations that the
+    service does not offer are left out.
+
+    \b
+    login, login4  POST /token of many accounts, with the usual bcrypt cost and with cost 4
+    refresh        refresh tokens, each connection its own chain (always by the bundled load generator)
+    me, read       one's own user, and others as an admin
+    list10/100     the first page; deep: a page of 100 halfway, by cursor if there is one, else by number
+    search         q=, by name
+    create         POST /users with bcrypt cost 4; update: PUT of another age
+    mixed          GET /users/me while as many connections log in
+    start, memory  time to the first answer, and a worker's memory after the load
+
+    Database servers are looked for where the tests do: USERAPI_TEST_POSTGRESQL, USERAPI_TEST_MYSQL.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    wrk = None if no_wrk else shutil.which("wrk")
+    header = machine.describe() | {
+        "load": _generator(wrk),
+        "command": " ".join(["python -m tests.bench", *sys.argv[1:]]),
+    }
+    if not sweep:
+        header["tutorial"] = f"over at most {TUTORIAL_CONNECTIONS} connections, its pool's size (see --help)"
+    click.echo("\n".join(f"{name + ':':11}{value}" for name, value in header.items()))
+    rows: list[Row] = []
+    processes: list[dict[str, Any]] = []
+    for database in databases:
+        with ExitStack() as stack:
+            try:
+                sites = [
+                    stack.enter_context(site(database, count, workers, bcrypt_rounds)) for count in scale or [users]
+                ]
+                offered = [
+                    operations(each, wrk, wanted, most=None if sweep else TUTORIAL_CONNECTIONS) for each in sites
+                ]
+            except Exception as error:
+                raise click.ClickException(f"cannot prepare {database}: {error}") from error
+            cells = [
+                Cell(each, name, subject, count, measure)
+                for name in TITLES
+                for count in sweep or [1 if scale else connections]
+                for each, measures in zip(sites, offered, strict=True)
+                for subject, measure in measures.get(name, {}).items()
+                if not (sweep or scale) or subject in {OURS, TUTORIAL}
+            ]
+            found = _measured(cells, rounds, duration)
+            rows += found
+            click.echo(
+                f"\n{sites[0].database}, {', '.join(f'{each.users:,}' for each in sites)} users, {workers} worker(s)"
+            )
+            click.echo((report.scaled if scale else report.compared)(found))
+            if not (sweep or scale):
+                processes += (of_site := _processes(sites[0], wanted, rounds))
+                click.echo(report.processes(of_site), nl=False)
+    results = {"header": header, "rows": [row.as_json() for row in rows], "processes": processes}
+    if json_file:
+        json_file.write_text(json.dumps(results, indent=1) + "\n")
+    if plot_file and rows:
+        plot_file.write_text(report.chart(rows, f"requests per second; {header['machine']}"))
+    failed = [row for row in rows if row.sample.errors]
+    if failed:
+        click.echo("\nERRORS; figures of lines with errors mean little:", err=True)
+    for row in failed:
+        place = f"{row.database}, {row.users:,} users, {row.connections} connections"
+        said = f"{row.sample.errors:,} of {row.subject}, {TITLES[row.operation]}, {place}"
+        click.echo(f"{said}: {row.sample.example or 'no example'}", err=True)
+    sys.exit(1 if any(row.subject == OURS for row in failed) else 0)
+
+
+def _generator(wrk: str | None) -> str:
+    if wrk is None:
+        return "bundled load generator (asyncio), not wrk: it takes more of the processor, so throughput looks lower"
+    first = subprocess.run([wrk, "-v"], capture_output=True, text=True, check=False).stdout.partition("\n")[0]
+    return first.partition("Copyright")[0].strip()
+
+
+def _measured(cells: Sequence[Cell], rounds: int, seconds: float) -> list[Row]:
+    """Measure each cell `rounds` times; the cells of an operation take turns."""
+    rows = []
+    with click.progressbar(length=len(cells) * (rounds + 1), label="measuring", file=sys.stderr) as bar:
+        for _, group in groupby(cells, lambda cell: (cell.operation, cell.connections)):
+            together = list(group)
+            samples: dict[Cell, list[Sample]] = {cell: [] for cell in together}
+            for number in range(rounds + 1):
+                for cell in together:
+                    if number:
+                        samples[cell].append(cell.measure(cell.connections, seconds))
+                    else:  # to warm up
+                        cell.measure(min(cell.connections, 4), seconds / 5)
+                    bar.update(1)
+            rows += [
+                Row(c.site.database, c.site.users, c.operation, c.subject, c.connections, report.medians(samples[c]))
+                for c in together
+            ]
+    return rows
+
+
+def _processes(of: Site, wanted: Sequence[str], rounds: int) -> list[dict[str, Any]]:
+    """Time to the first answer, and memory, of each kind of server."""
+    servers = {OURS: of.ours, TUTORIAL: of.tutorial, CONSTANT: of.constant}
+    starts: dict[str, list[float]] = {name: [] for name in servers}
+    for _ in range(rounds if "start" in wanted else 0):
+        for name, server in servers.items():
+            starts[name].append(server.start_seconds())
+    return [
+        {
+            "database": of.database,
+            "subject": name,
+            "start_ms": median(starts[name]) * 1e3 if starts[name] else None,
+            "memory_mib": machine.memory(server.pid) if "memory" in wanted else None,
+        }
+        for name, server in servers.items()
+    ]
+
+
+if __name__ == "__main__":
+    bench()
