@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 import redis
+from limits.aio.storage import RedisStorage
 
 from tests.conftest import REQUIRED, shared_server
 from tests.service import (
@@ -465,6 +466,36 @@ class TestSharedStorage:
             done = unlock(api, "Alice", THROTTLE_STORAGE_URL=shared_storage.url)
             assert done.returncode == 0, done.stderr
             assert {reply.status for reply in at_once(api.server, [right] * 16)} == {200}
+
+    def test_lock_has_no_gap_while_late_failures_come_in(self, shared_storage: Redis) -> None:
+        """S6: what was being hashed when the lock fell still counts, and opens the door to nobody."""
+
+        async def waits() -> list[int]:
+            throttle = Throttle(shared_storage.url)
+            for _ in range(5):
+                await throttle.fail("alice", None)
+            late = [throttle.fail("alice", None) for _ in range(15)]
+            asked = [wait_asked(throttle, "alice") for _ in range(60)]
+            # In turns, each on a connection of its own: they meet between the commands of the others.
+            mixed = [work for index, one in enumerate(late) for work in (one, *asked[index * 4 : index * 4 + 4])]
+            found = [seconds for seconds in await asyncio.gather(*mixed) if seconds is not None]
+            assert not throttle.alone
+            assert isinstance(throttle._shared, RedisStorage)
+            bridge: Any = throttle._shared.bridge
+            await bridge.storage.aclose()
+            return found
+
+        found = asyncio.run(waits())
+        assert len(found) == 60
+        assert min(found) > 0, f"{found.count(0)} of 60 were let through"
+
+    @ON_SQLITE
+    def test_very_many_attempts_at_once_do_not_part_the_workers(self, url: str, shared_storage: Redis) -> None:
+        """S6: nobody makes a process count for itself by sending more than it has connections to the storage."""
+        with throttled(url, THROTTLE_STORAGE_URL=shared_storage.url) as api:
+            replies = at_once(api.server, [login_call(api, "alice", WRONG)] * 250)
+            assert {reply.status for reply in replies} <= {401, 429, 503}
+            assert "throttle storage unavailable" not in api.server.text
 
     @ON_SQLITE
     def test_lock_survives_a_restart_of_the_service(self, url: str, shared_storage: Redis) -> None:
