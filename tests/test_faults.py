@@ -599,11 +599,11 @@ class TestUnitsOfWork:
 class Counted:
     """A unit of work that is told which run of it this is, counted from 1."""
 
-    def __init__(self, work: Callable[[Session, int], Any]) -> None:
+    def __init__(self, work: Callable[[Any, int], Any]) -> None:
         self._work = work
         self.runs = 0
 
-    def __call__(self, session: Session) -> Any:
+    def __call__(self, session: Session | sa.Connection) -> Any:
         self.runs += 1
         return self._work(session, self.runs)
 

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy
-from sqlalchemy import ColumnElement, Row, bindparam, true
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, true
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
@@ -13,6 +13,7 @@ from userapi.database import RunAgain, note
 from userapi.errors import ApiError, ErrorCode
 from userapi.models import User, UserCreate, UserRegister, canonical, now
 from userapi.security import is_common
+from userapi.sessions import USERS
 
 PRIVILEGES = {"is_admin", "is_active"}
 PASSWORDS = {"password", "current_password"}
@@ -20,7 +21,8 @@ MIN_LOCAL_PART = 4  # characters of an e-mail address before the @ that a passwo
 
 Version = Collection[int] | None  # the versions a change is made for (`If-Match`); None for any
 
-_FIND = sqlalchemy.select(*sessions.PUBLIC_COLUMNS).where(sessions.USERS.id == bindparam("user_id"))
+_CREDENTIALS = sqlalchemy.select(USERS.id, USERS.hashed_password, USERS.is_active)
+_FIND = sqlalchemy.select(*sessions.PUBLIC_COLUMNS).where(USERS.id == bindparam("user_id"))
 _ACTIVE_ADMIN: ColumnElement[bool] = (col(User.is_admin) == true()) & (col(User.is_active) == true())
 
 
@@ -46,44 +48,42 @@ class NewPassword(NamedTuple):
     hashed_password: str
 
 
-def find(session: Session, user_id: int) -> Row[Any]:
+def find(connection: Connection, user_id: int) -> Row[Any]:
     """Give the public columns and the version of a user.
 
     Raises ApiError: user_not_found.
     """
-    row = session.execute(_FIND, {"user_id": user_id}).one_or_none()
+    row = connection.execute(_FIND, {"user_id": user_id}).one_or_none()
     if row is None:
         raise ApiError(ErrorCode.USER_NOT_FOUND)
     return row
 
 
-def credentials(session: Session, login: str) -> Credentials | None:
+def credentials(connection: Connection, login: str) -> Credentials | None:
     """Give the credentials of the user with this name or e-mail address, in any letter case."""
     key = canonical(login)
     if not key.isprintable():  # no name has such characters, and databases choke on some: NUL, lone surrogates
         return None
-    column = User.email_key if "@" in key else User.username_key  # no username has an @
-    user = session.exec(select(User).where(column == key)).one_or_none()
-    if user is None or key not in {user.username_key, user.email_key}:  # MySQL ignores trailing spaces
-        return None
-    return Credentials(user.id or 0, user.hashed_password, user.is_active)
+    column = USERS.email_key if "@" in key else USERS.username_key  # no username has an @
+    found = connection.execute(_CREDENTIALS.where(column == key)).one_or_none()
+    return None if found is None else Credentials(*found)
 
 
-def logins(session: Session, username: str) -> tuple[str, str]:
+def logins(connection: Connection, username: str) -> tuple[str, str]:
     """Give the two names that a user logs in with.
 
     Raises ApiError: user_not_found.
     """
-    found = credentials(session, username)
+    found = credentials(connection, username)
     if found is None:
         raise ApiError(ErrorCode.USER_NOT_FOUND)
-    user = session.get_one(User, found.user_id)
-    return user.username_key, user.email_key
+    user = find(connection, found.user_id)
+    return user.username, user.email
 
 
-def any_user(session: Session) -> bool:
+def any_user(connection: Connection) -> bool:
     """Tell whether there is any user."""
-    return session.exec(select(User.id).limit(1)).first() is not None
+    return connection.execute(sqlalchemy.select(USERS.id).limit(1)).first() is not None
 
 
 def create(session: Session, new: UserRegister, hashed_password: str) -> User:
@@ -106,7 +106,7 @@ def create(session: Session, new: UserRegister, hashed_password: str) -> User:
 
 def create_first_admin(session: Session, new: UserCreate, hashed_password: str) -> User | None:
     """Make an active admin if there is no user at all; None if there is one."""
-    if any_user(session):
+    if any_user(session.connection()):
         return None
     try:
         return create(session, new.model_copy(update={"is_admin": True}), hashed_password)

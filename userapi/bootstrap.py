@@ -16,7 +16,6 @@ from alembic.util import CommandError
 from pydantic import ValidationError
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
-from sqlmodel import Session
 
 from alembic import command
 from userapi import accounts
@@ -114,8 +113,8 @@ async def upgrade(database: Database) -> tuple[str | None, str | None]:
         _ALEMBIC.attributes.pop("connection", None)
 
 
-def _revision(session: Session) -> str | None:
-    return MigrationContext.configure(session.connection()).get_current_revision()
+def _revision(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
 
 
 def _secrets(settings: Settings) -> str:

@@ -9,9 +9,8 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 from urllib.parse import urlencode
 
 from pydantic import AwareDatetime, BaseModel, Field, TypeAdapter, ValidationError, model_validator
-from sqlalchemy import Row, Select, and_, bindparam, func, not_, or_, select, tuple_, union_all
+from sqlalchemy import Connection, Row, Select, and_, bindparam, func, not_, or_, select, tuple_, union_all
 from sqlalchemy.sql.elements import ColumnElement
-from sqlmodel import Session
 
 from userapi.models import MAX_EMAIL, UserId, canonical
 from userapi.sessions import PUBLIC_COLUMNS, USERS
@@ -80,7 +79,7 @@ class Page(NamedTuple):
     total: int | None
 
 
-def find_page(session: Session, query: ListQuery) -> Page:
+def find_page(connection: Connection, query: ListQuery) -> Page:
     """Give the users of a page or after a cursor."""
     offset = 0 if query.after else (query.page - 1) * query.page_size
     parameters: dict[str, Any] = {"limit": query.page_size + 1, "offset": offset, "reach": offset + query.page_size + 1}
@@ -94,10 +93,10 @@ def find_page(session: Session, query: ListQuery) -> Page:
             parameters["after_0"] = max(parameters["after_0"], parameters["low"])
     matches = None
     if query.q is not None and query.sort is not None:
-        matches = "few" if session.scalars(_MATCHES, parameters).one() < FEW else "many"
+        matches = "few" if connection.scalars(_MATCHES, parameters).one() < FEW else "many"
     filters = (query.is_active, query.is_admin)
-    rows = session.execute(_statement(query.order, query.after is not None, matches, *filters), parameters).all()
-    total = session.scalars(_count(query.q is not None, *filters), parameters).one() if query.total else None
+    rows = connection.execute(_statement(query.order, query.after is not None, matches, *filters), parameters).all()
+    total = connection.scalars(_count(query.q is not None, *filters), parameters).one() if query.total else None
     return Page(rows[: query.page_size], len(rows) > query.page_size, total)
 
 

@@ -71,7 +71,8 @@ class TextFormatter(_Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         parts = [self.formatTime(record), record.levelname, record.name, _one_line(record.getMessage())]
-        parts += [f"{name}={_quoted(value)}" for name, value in self.fields(record).items()]
+        for name, value in self.fields(record).items():
+            parts.append(f"{name}={value if isinstance(value, int | float) else _quoted(value)}")
         traceback = self.traceback(record)
         return " ".join(parts) + (f"\n{traceback}" if traceback else "")
 

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import sqlalchemy
-from sqlalchemy import Row, bindparam, delete, inspect, true
+from sqlalchemy import Connection, Row, bindparam, delete, inspect, true
 from sqlmodel import Session, col, select
 
 from userapi.database import note
@@ -48,9 +48,9 @@ class Current(NamedTuple):
     expires_at: datetime
 
 
-def caller(session: Session, user_id: int, session_id: int) -> Row[Any] | None:
+def caller(connection: Connection, user_id: int, session_id: int) -> Row[Any] | None:
     """Give the public columns and the version of an active user who is logged in with this session."""
-    return session.execute(_CALLER, {"user_id": user_id, "session_id": session_id}).one_or_none()
+    return connection.execute(_CALLER, {"user_id": user_id, "session_id": session_id}).one_or_none()
 
 
 def begin(
@@ -78,7 +78,7 @@ def begin(
         rotated_at=at,
         expires_at=at + min(lifetime),
         user_agent=(client.user_agent or "").replace("\0", "")[:255] or None,
-        ip=client.ip,
+        ip=client.ip and client.ip[:45],
     )
     session.add(begun)
     session.flush()
@@ -109,11 +109,11 @@ def refresh(
     return _current(found)
 
 
-def find_all(session: Session, user_id: int, at: datetime, page: int, page_size: int) -> Sequence[LoginSession]:
-    """Give a user's sessions, the newest first."""
-    alive = select(LoginSession).where(LoginSession.user_id == user_id, LoginSession.expires_at > at)
-    newest = alive.order_by(col(LoginSession.id).desc())
-    return session.exec(newest.limit(page_size).offset((page - 1) * page_size)).all()
+def find_all(connection: Connection, user_id: int, at: datetime, page: int, page_size: int) -> Sequence[Row[Any]]:
+    """Give the columns of a user's sessions, the newest first."""
+    alive = sqlalchemy.select(SESSIONS.id.table).where(SESSIONS.user_id == user_id, SESSIONS.expires_at > at)
+    newest = alive.order_by(SESSIONS.id.desc())
+    return connection.execute(newest.limit(page_size).offset((page - 1) * page_size)).all()
 
 
 def end(session: Session, user_id: int, session_id: int) -> bool:

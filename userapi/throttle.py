@@ -1,5 +1,6 @@
 """The login throttle: wrong passwords cost an account, and an address, time."""
 
+import asyncio
 import hashlib
 import ipaddress
 import logging
@@ -24,6 +25,7 @@ FIRST_LOCK, LONGEST_LOCK = 30, 15 * 60  # seconds; doubled by each further failu
 MEMORY = 6 * 3600  # seconds that an account's failures are counted after the first of them
 ADDRESS_FAILURES, ADDRESS_WINDOW = 100, 15 * 60  # failures of an address in so many seconds
 STORAGE_SECONDS = 1  # the shared storage answers within, or is not asked again for
+SHARED_CONNECTIONS = 50  # redis-py has 100, and fails rather than waits beyond
 STORAGE_PAUSE = 5  # seconds
 
 
@@ -45,6 +47,7 @@ class Throttle:
             assert isinstance(shared, Storage)
             self._shared = shared
         self._shared_again_at = 0.0
+        self._shared_slots = asyncio.Semaphore(SHARED_CONNECTIONS)
 
     @property
     def alone(self) -> bool:
@@ -70,7 +73,6 @@ class Throttle:
         async def lock(storage: Storage) -> None:
             failures = await storage.incr(_failures_key(login), MEMORY)
             if failures >= FREE_FAILURES:
-                await storage.clear(_lock_key(login))
                 await storage.incr(_lock_key(login), min(FIRST_LOCK * 2 ** (failures - FREE_FAILURES), LONGEST_LOCK))
             if address is not None:
                 await storage.incr(_address_key(address), ADDRESS_WINDOW)
@@ -89,7 +91,8 @@ class Throttle:
     async def _do(self, work: Callable[[Storage], Awaitable[R]]) -> R:
         if self._shared is not None and not self.alone:
             try:
-                return await work(self._shared)
+                async with self._shared_slots:
+                    return await work(self._shared)
             except (StorageError, OSError) as error:
                 self._shared_again_at = time.monotonic() + STORAGE_PAUSE
                 cause = getattr(error, "storage_error", error)

@@ -36,7 +36,7 @@ async def list_sessions(
         await database.read(accounts.find, target.user_id)
     return [
         SessionPublic(
-            **session.model_dump(), last_used_at=session.rotated_at, current=session.id == target.caller.session_id
+            **session._mapping, last_used_at=session.rotated_at, current=session.id == target.caller.session_id
         )
         for session in found
     ]
