@@ -16,7 +16,8 @@ CLEANUP = 100  # expired sessions forgotten with each login, at most
 
 # Statements on the hot path are built once, of columns: entities cost three times as much.
 USERS, SESSIONS = inspect(User).local_table.c, inspect(LoginSession).local_table.c
-PUBLIC_COLUMNS = [*(USERS[name] for name in UserPublic.model_fields), USERS.version]
+PUBLIC_FIELDS = tuple(UserPublic.model_fields)
+PUBLIC_COLUMNS = [*(USERS[name] for name in PUBLIC_FIELDS), USERS.version]
 
 _CALLER = (
     sqlalchemy.select(*PUBLIC_COLUMNS)

@@ -15,6 +15,7 @@ from userapi.errors import INVALID, ErrorCode, Responses, responses
 from userapi.listing import ListQuery
 from userapi.models import UserCreate, UserPatch, UserPublic, UserRegister, UserUpdate
 from userapi.security import Passwords
+from userapi.sessions import PUBLIC_FIELDS
 
 router = routes.router(
     prefix="/users",
@@ -88,7 +89,7 @@ async def list_users(_: AdminDep, database: DatabaseDep, request: Request) -> Re
     headers = {"Link": listing.links(query, page, _path(request))}
     if page.total is not None:
         headers["X-Total-Count"] = str(page.total)
-    return _json([dict(zip(UserPublic.model_fields, row, strict=False)) for row in page.rows], headers)
+    return _json([dict(zip(PUBLIC_FIELDS, row, strict=False)) for row in page.rows], headers)
 
 
 @router.get("/me", include_in_schema=False)
@@ -159,7 +160,7 @@ def _path(request: Request) -> str:
 
 def _user(user: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """An answer with the public fields of a user, and its version as `ETag` (RFC 9110 section 8.8.3)."""
-    fields = {name: getattr(user, name) for name in UserPublic.model_fields}
+    fields = {name: getattr(user, name) for name in PUBLIC_FIELDS}
     return _json(fields, {"ETag": f'"{user.version}"', **(headers or {})}, status)
 
 
