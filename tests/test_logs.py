@@ -107,7 +107,7 @@ class TestRequestLine:
     @pytest.mark.parametrize(
         ("method", "path", "template", "status"),
         [
-            ("GET", "/users/me", "/users/{user_id}", 200),
+            ("GET", "/users/me", "/users/me", 200),
             ("GET", "/users/{id}", "/users/{user_id}", 200),
             ("GET", "/users?q=secret-name", "/users", 200),
             ("PATCH", "/users/{id}?x=secret-name", "/users/{user_id}", 422),

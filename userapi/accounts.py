@@ -21,7 +21,7 @@ MIN_LOCAL_PART = 4  # characters of an e-mail address before the @ that a passwo
 
 Version = Collection[int] | None  # the versions a change is made for (`If-Match`); None for any
 
-_CREDENTIALS = sqlalchemy.select(USERS.id, USERS.hashed_password, USERS.is_active)
+_CREDENTIALS = sqlalchemy.select(USERS.id, USERS.hashed_password, USERS.is_active, USERS.username_key, USERS.email_key)
 _FIND = sqlalchemy.select(*sessions.PUBLIC_COLUMNS).where(USERS.id == bindparam("user_id"))
 _ACTIVE_ADMIN: ColumnElement[bool] = (col(User.is_admin) == true()) & (col(User.is_active) == true())
 
@@ -66,7 +66,9 @@ def credentials(connection: Connection, login: str) -> Credentials | None:
         return None
     column = USERS.email_key if "@" in key else USERS.username_key  # no username has an @
     found = connection.execute(_CREDENTIALS.where(column == key)).one_or_none()
-    return None if found is None else Credentials(*found)
+    if found is None or key not in found[3:]:  # MySQL ignores trailing spaces
+        return None
+    return Credentials(*found[:3])
 
 
 def logins(connection: Connection, username: str) -> tuple[str, str]:

@@ -160,6 +160,7 @@ def bench(
 
     Database servers are looked for where the tests do: USERAPI_TEST_POSTGRESQL, USERAPI_TEST_MYSQL.
     """
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background has it ignored
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     wrk = None if no_wrk else shutil.which("wrk")
     header = machine.describe() | {
