@@ -91,13 +91,19 @@ def find_page(connection: Connection, query: ListQuery) -> Page:
         parameters |= {f"after_{n}": value for n, value in enumerate(_decode(query.after, query.order))}
         if query.order == _MATCHED:
             parameters["after_0"] = max(parameters["after_0"], parameters["low"])
-    matches = None
-    if query.q is not None and query.sort is not None:
+    after, filters = query.after is not None, (query.is_active, query.is_admin)
+    matches = last_name = None
+    if query.order == _MATCHED:
+        last_name = connection.scalars(_last_name(after, *filters), parameters).first()
+        parameters["edge"] = parameters["high"] if last_name is None else last_name
+    elif query.q is not None:
         matches = "few" if connection.scalars(_MATCHES, parameters).one() < FEW else "many"
-    filters = (query.is_active, query.is_admin)
-    rows = connection.execute(_statement(query.order, query.after is not None, matches, *filters), parameters).all()
+    rows = connection.execute(
+        _statement(connection.dialect.name, query.order, after, matches, *filters), parameters
+    ).all()
     total = connection.scalars(_count(query.q is not None, *filters), parameters).one() if query.total else None
-    return Page(rows[: query.page_size], len(rows) > query.page_size, total)
+    more = len(rows) > query.page_size or bool(rows and last_name)  # of the names one may be gone by now
+    return Page(rows[: query.page_size], more, total)
 
 
 def links(query: ListQuery, page: Page, path: str) -> str:
@@ -191,44 +197,74 @@ _MATCHES = select(func.count()).select_from(_ALL_MATCHES.subquery())
 
 
 @lru_cache(512)
-def _statement(order: str, after: bool, q: str | None, is_active: bool | None, is_admin: bool | None) -> Any:
+def _statement(
+    dialect: str, order: str, after: bool, q: str | None, is_active: bool | None, is_admin: bool | None
+) -> Any:
     filters = _filters(is_active, is_admin)
     if order == _MATCHED:
         return _matched_order(filters, after)
     statement: Select[Any] = select(*PUBLIC_COLUMNS).where(*filters)
-    if q == "few":  # find them all, then sort
+    if q == "few":  # find them all, then sort: no index to care for, and SQLite sorts no union of unions
+        dialect = "any"
         matches = union_all(_by_username(), _by_email()).subquery("matches")
         statement = statement.join(matches, matches.c.id == USERS.id)
     elif q == "many":  # go through the order until the page is full; the concatenation keeps from the other indexes
         statement = statement.where(or_(_starts(USERS.username_key.concat("")), _starts(USERS.email_key.concat(""))))
     keys, descending = _ORDERS[order.removeprefix("-")][0], order.startswith("-")
+    found: Any = statement
     if after:
-        bounds = [bindparam(f"after_{n}", type_=key.type) for n, key in enumerate(keys)]
-        # The first comparison alone would do but for ties; MySQL cannot use an index for the second.
-        if descending:
-            statement = statement.where(keys[0] <= bounds[0], tuple_(*keys) < tuple_(*bounds))
-        else:
-            statement = statement.where(keys[0] >= bounds[0], tuple_(*keys) > tuple_(*bounds))
-    statement = statement.order_by(*(key.desc() if descending else key for key in keys))
-    return statement.limit(bindparam("limit")).offset(bindparam("offset"))
+        first, *others = (statement.where(part) for part in _following(keys, descending, dialect))
+        found = union_all(first, *others) if others else first
+        keys = [found.selected_columns[key.name] for key in keys] if others else keys
+    found = found.order_by(*(key.desc() if descending else key for key in keys))
+    return found.limit(bindparam("limit")).offset(bindparam("offset"))
 
 
-def _matched_order(filters: list[ColumnElement[bool]], after: bool) -> Any:
+def _following(keys: list[Any], descending: bool, dialect: str) -> list[ColumnElement[bool]]:
+    """What comes after a cursor: conditions that exclude each other, in the form that this database's index serves.
+
+    The second key matters: all users may be of one instant, those of an import.
+    """
+
+    def beyond(key: Any, bound: Any) -> Any:
+        return key < bound if descending else key > bound
+
+    bounds = [bindparam(f"after_{n}", type_=key.type) for n, key in enumerate(keys)]
+    if len(keys) == 1:
+        return [beyond(keys[0], bounds[0])]
+    if dialect == "postgresql":
+        return [beyond(tuple_(*keys), tuple_(*bounds))]
+    parts = [and_(keys[0] == bounds[0], beyond(keys[1], bounds[1])), beyond(keys[0], bounds[0])]
+    return parts if dialect == "sqlite" else [or_(*parts)]
+
+
+@lru_cache(32)
+def _last_name(after: bool, is_active: bool | None, is_admin: bool | None) -> Select[Any]:
+    """The username that a page and the sign of a next one reach, were it of usernames only."""
+    found = _from_here(USERS.username_key, bindparam("high"), after).with_only_columns(USERS.username_key)
+    return found.where(*_filters(is_active, is_admin)).limit(1).offset(bindparam("last"))
+
+
+def _matched_order(filters: list[ColumnElement[bool]], after: bool) -> Select[Any]:
     """Users by the name that matches: two ranges of two indexes, merged, each read no further than the page reaches.
 
     Who matches by both names stands under the username only. Those are skipped in the range of addresses, so that one
-    is read just as far as the usernames of this page go. Each range has one bound a side, since SQLite uses no more.
+    is read just as far as the usernames of this page go. To know this before is a statement of its own: MariaDB
+    bounds a range by no subquery.
     """
 
-    def reach(column: Any, end: Any, *conditions: Any) -> Any:
-        begin = column > bindparam("after_0") if after else column >= bindparam("low")
-        found = select(USERS.id, column.label("matched")).where(begin, column < end, *filters, *conditions)
-        return found.order_by(column).limit(bindparam("reach"))
+    def reach(found: Select[Any]) -> Any:
+        return select(found.limit(bindparam("reach")).subquery())
 
-    names = reach(USERS.username_key, bindparam("high")).cte("names")
-    last_name = select(names.c.matched).order_by(names.c.matched).limit(1).offset(bindparam("last"))
-    edge = func.coalesce(last_name.scalar_subquery(), bindparam("high"))
-    addresses = reach(USERS.email_key, edge, not_(_starts(USERS.username_key))).subquery("addresses")
-    both = union_all(select(names.c.id, names.c.matched), select(addresses.c.id, addresses.c.matched)).subquery("both")
+    names = _from_here(USERS.username_key, bindparam("high"), after).where(*filters)
+    addresses = _from_here(USERS.email_key, bindparam("edge"), after)
+    addresses = addresses.where(not_(_starts(USERS.username_key)), *filters)
+    both = union_all(reach(names), reach(addresses)).subquery("both")
     page = select(both).order_by(both.c.matched).limit(bindparam("limit")).offset(bindparam("offset")).subquery("page")
     return select(*PUBLIC_COLUMNS, page.c.matched).join(page, page.c.id == USERS.id).order_by(page.c.matched)
+
+
+def _from_here(key: Any, end: Any, after: bool) -> Select[Any]:
+    """Users by this key, from the page's beginning; one bound a side, since SQLite uses no more."""
+    begin = key > bindparam("after_0") if after else key >= bindparam("low")
+    return select(USERS.id, key.label("matched")).where(begin, key < end).order_by(key)

@@ -1,0 +1,88 @@
+"""What a list costs does not depend on how many users there are: counted as the database counts its own work."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from tests.bench.site import fill
+from tests.service import sync_engine
+from userapi import listing
+from userapi.listing import ListQuery
+from userapi.models import User
+
+MANY = 20_000
+SORTS = [None, "id", "-id", "username", "-username", "email", "-email", "created_at", "-created_at"]
+
+
+def work_of(connection: sa.Connection, query: ListQuery) -> int:
+    """Rows that a server read for a page, of tables and indices, or instructions that SQLite executed."""
+    if connection.dialect.name == "sqlite":
+        steps = 0
+
+        def step() -> None:
+            nonlocal steps
+            steps += 1
+
+        raw: Any = connection.connection.dbapi_connection
+        raw.set_progress_handler(step, 1)
+        listing.find_page(connection, query)
+        raw.set_progress_handler(None, 1)
+        return steps
+    before = rows_read(connection)
+    listing.find_page(connection, query)
+    return rows_read(connection) - before
+
+
+def rows_read(connection: sa.Connection) -> int:
+    if connection.dialect.name == "postgresql":
+        tables = "SELECT coalesce(sum(seq_tup_read), 0) FROM pg_stat_xact_user_tables"
+        indices = "SELECT coalesce(sum(pg_stat_get_xact_tuples_returned(indexrelid)), 0) FROM pg_stat_user_indexes"
+        return int(connection.exec_driver_sql(f"SELECT ({tables}) + ({indices})").scalar_one())
+    counters = connection.exec_driver_sql("SHOW SESSION STATUS LIKE 'Handler_read%%'").all()
+    return sum(int(value) for _, value in counters)
+
+
+@pytest.fixture
+def engine(url: str) -> Iterator[sa.Engine]:
+    """A database with many users, all of one instant, as an import leaves them."""
+    engine = sync_engine(url)
+    fill(engine, MANY, "", "")
+    if engine.dialect.name == "mysql":
+        with engine.begin() as connection:
+            connection.exec_driver_sql("ANALYZE TABLE users")  # or it takes the table for an empty one
+    yield engine
+    engine.dispose()
+
+
+class TestCost:
+    def test_does_not_grow_with_depth(self, engine: sa.Engine) -> None:
+        """A page by cursor costs about what the first one does, also among users of one instant."""
+        with engine.begin() as connection:
+            for sort, q in [(sort, None) for sort in SORTS] + [(None, "user")]:
+                far = ListQuery(q=q, sort=sort, page_size=100, page=MANY // 100 - 3)
+                cursor = listing._encode(listing.find_page(connection, far).rows[-1], far.order)
+                first = work_of(connection, ListQuery(q=q, sort=sort, page_size=100))
+                deep = work_of(connection, ListQuery(q=q, sort=sort, page_size=100, after=cursor))
+                assert 0 < deep <= 1.6 * first, (sort, q, first, deep)
+
+    @pytest.mark.parametrize("q", ["user1234", "user19999", "nobody"])
+    @pytest.mark.parametrize("sort", [None, "-created_at"])
+    def test_of_a_search_does_not_grow_with_users_that_do_not_match(
+        self, engine: sa.Engine, q: str, sort: str | None
+    ) -> None:
+        """A prefix of few users costs at most 1.5 times what it costs when there are no others."""
+        costs = []
+        with engine.begin() as connection:
+            for others in (True, False):
+                if not others:
+                    connection.execute(sa.delete(User).where(~sa.inspect(User).c.username_key.startswith(q)))
+                costs.append(work_of(connection, ListQuery(q=q, sort=sort)))
+        assert 0 < costs[0] <= 1.5 * costs[1] + 20, costs
+
+    def test_of_a_search_does_not_grow_with_the_users_that_match(self, engine: sa.Engine) -> None:
+        """In its own order, a prefix of all users costs little more than one of few."""
+        with engine.begin() as connection:
+            few, all_ = (work_of(connection, ListQuery(q=q)) for q in ("user1234", "u"))
+        assert 0 < all_ <= 1.5 * few + 20
