@@ -54,7 +54,7 @@ class TestAllowedOrigins:
         assert answer.status_code == status
         assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
         exposed = answer.headers["Access-Control-Expose-Headers"].split(", ")
-        assert {"Location", "Retry-After", "ETag", "Link", "X-Total-Count"} <= set(exposed)
+        assert {"Location", "Retry-After", "ETag", "Link", "X-Total-Count", "X-Request-ID"} <= set(exposed)
 
     @pytest.mark.parametrize(
         "origin", ["https://evil.example", "http://app.example", f"{ORIGIN}.evil.example", f"{ORIGIN}:8443", "null"]

@@ -96,21 +96,21 @@ async def upgrade(database: Database) -> tuple[str | None, str | None]:
     Raises: Refusal, for a schema that this version does not know.
     """
 
-    def run(connection: Connection) -> tuple[str | None, str | None]:
-        before = MigrationContext.configure(connection).get_current_revision()
-        if before == head():
-            return before, before
-        connection.commit() if connection.dialect.name != "sqlite" else None
-        _ALEMBIC.attributes["connection"] = connection
-        command.upgrade(_ALEMBIC, "head")
-        return before, head()
+    before, wanted = await revision(database), head()
+    if before != wanted:
+        try:
+            await database.migrate(_upgrade)
+        except CommandError as error:
+            raise Refusal(f"the database's schema cannot be brought to head: {error}") from error
+    return before, wanted
 
+
+def _upgrade(connection: Connection) -> None:
+    _ALEMBIC.attributes["connection"] = connection
     try:
-        return await database.migrate(run)
-    except CommandError as error:
-        raise Refusal(f"the database's schema cannot be brought to head: {error}") from error
+        command.upgrade(_ALEMBIC, "head")  # which does nothing if another process has done it meanwhile
     finally:
-        _ALEMBIC.attributes.pop("connection", None)
+        _ALEMBIC.attributes.pop("connection")
 
 
 def _revision(connection: Connection) -> str | None:

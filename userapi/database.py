@@ -39,7 +39,9 @@ ATTEMPT_SECONDS = 8  # a whole run of a unit, should the server fall silent
 INSIST_SECONDS = 0.25  # after cancelling a run, before cancelling what it does about that
 BUSY_SECONDS = 5  # waiting for SQLite's write lock, unless the URL says timeout=
 RERUNS = 3  # of a unit that lost a deadlock or a serialization conflict
-POOL: dict[str, Any] = {"pool_size": 5, "max_overflow": 0, "pool_timeout": 3, "pool_use_lifo": True}
+POOL_SIZE = 5  # connections of a process that read, and as many that write
+POOL_SECONDS = 3  # waiting for one of them
+POOL: dict[str, Any] = {"pool_size": POOL_SIZE, "max_overflow": 0, "pool_timeout": POOL_SECONDS, "pool_use_lifo": True}
 MIGRATION_SECONDS = 600  # waiting for another process to end its migration
 MIGRATION_LOCK = 0x75736572  # any number, as long as nobody else uses it; "user" in ASCII
 
@@ -112,7 +114,9 @@ class Database:
             )
             self._writer = _server_engine(self._url, isolation_level="READ COMMITTED", **POOL)
         self._busy_seconds = float(str(self._url.query.get("timeout", BUSY_SECONDS))) if self._sqlite else 0
-        self._writing = asyncio.Lock()
+        # First come, first served: SQLAlchemy's pool serves whoever asks at the moment when a connection comes free.
+        self._reading = asyncio.Semaphore(POOL_SIZE)
+        self._writing = asyncio.Semaphore(1 if self._sqlite else POOL_SIZE)
 
     async def read(self, work: Callable[Concatenate[Connection, P], R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run a unit that changes nothing, in autocommit: each statement sees what is committed by then.
@@ -124,7 +128,9 @@ class Database:
             with engine.connect() as connection:
                 return work(connection, *args, **kwargs)
 
-        return await self._mapped(self._run(self._file if self._sqlite else self._reader.sync_engine, unit))
+        if self._sqlite:
+            return await self._mapped(self._run(self._file, unit))
+        return await self._mapped(self._run_in_turn(self._reading, self._reader.sync_engine, unit))
 
     async def write(self, work: Callable[Concatenate[Session, P], R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run a unit and commit it; when this returns, the change is durable.
@@ -132,8 +138,13 @@ class Database:
         Raises: DatabaseUnavailable, when the database does not answer in time, or when the connection broke during
         the commit, so that nobody knows whether it happened.
         """
+        engine = self._file if self._sqlite else self._writer.sync_engine
         return await self._mapped(
-            self._run_in_turn(lambda engine: self._unit(engine, lambda session: work(session, *args, **kwargs)))
+            self._run_in_turn(
+                self._writing,
+                engine,
+                lambda engine: self._unit(engine, lambda session: work(session, *args, **kwargs)),
+            )
         )
 
     async def migrate(self, work: Callable[[Connection], R]) -> R:
@@ -169,20 +180,22 @@ class Database:
             log.error("database unavailable: %s", str(error).partition("\n")[0] or type(error).__name__)
             raise DatabaseUnavailable from error
 
-    async def _run_in_turn(self, unit: Callable[[Engine], R]) -> R:
-        if not self._sqlite:
-            return await self._run(self._writer.sync_engine, unit)
-        deadline = time.monotonic() + self._busy_seconds
-        async with asyncio.timeout(self._busy_seconds):
-            await self._writing.acquire()
+    async def _run_in_turn(self, turns: asyncio.Semaphore, engine: Engine, unit: Callable[[Engine], R]) -> R:
+        seconds = self._busy_seconds if self._sqlite else POOL_SECONDS
+        deadline = time.monotonic() + seconds
+        if turns.locked():
+            async with asyncio.timeout(seconds):
+                await turns.acquire()
+        else:
+            await turns.acquire()
         try:
-            return await self._run(self._file, unit, deadline)
+            return await self._run(engine, unit, deadline)
         finally:
-            self._writing.release()
+            turns.release()
 
     async def _run(self, engine: Engine, unit: Callable[[Engine], R], deadline: float | None = None) -> R:
         reconnects, reruns, pause = 1, RERUNS, 0.001
-        deadline = deadline or time.monotonic() + self._busy_seconds
+        deadline = deadline or time.monotonic() + self._busy_seconds  # of waiting for SQLite's lock
         while True:
             try:
                 if self._sqlite:

@@ -18,7 +18,7 @@ from userapi.security import Passwords, Tokens
 from userapi.settings import Settings, SettingsError, load_settings
 from userapi.throttle import Throttle
 
-EXPOSED_HEADERS = ["Location", "Retry-After", "ETag", "Link", "X-Total-Count"]
+EXPOSED_HEADERS = ["Location", "Retry-After", "ETag", "Link", "X-Total-Count", "X-Request-ID"]
 
 
 def create_app(settings: Settings) -> FastAPI:
