@@ -22,7 +22,7 @@ MIN_LOCAL_PART = 4  # characters of an e-mail address before the @ that a passwo
 Version = Collection[int] | None  # the versions a change is made for (`If-Match`); None for any
 
 _CREDENTIALS = sqlalchemy.select(USERS.id, USERS.hashed_password, USERS.is_active, USERS.username_key, USERS.email_key)
-_FIND = sqlalchemy.select(*sessions.PUBLIC_COLUMNS).where(USERS.id == bindparam("user_id"))
+_FIND = sqlalchemy.select(*sessions.TAGGED_COLUMNS).where(USERS.id == bindparam("user_id"))
 _ACTIVE_ADMIN: ColumnElement[bool] = (col(User.is_admin) == true()) & (col(User.is_active) == true())
 
 

@@ -1,7 +1,7 @@
 """What a route may ask for."""
 
 import re
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from fastapi import Depends, Header, Path, Request
 from fastapi.requests import HTTPConnection
@@ -57,24 +57,25 @@ class _CallerScheme(OAuth2PasswordBearer):
         return Caller(user, claims.session_id)
 
 
-CallerDep = Annotated[
-    Caller,
-    Depends(
-        _CallerScheme(
-            tokenUrl="token",
-            refreshUrl="token",
-            auto_error=False,
-            scheme_name="OAuth2PasswordBearer",
-            description="Log in with username or e-mail address",
-        )
-    ),
-]
+class _AdminScheme(_CallerScheme):
+    """The same scheme, for admins only."""
+
+    async def __call__(self, request: HTTPConnection) -> Caller:  # type: ignore[override]  # as above
+        caller = await super().__call__(request)
+        if not caller.user.is_admin:
+            raise ApiError(ErrorCode.NOT_ENOUGH_PERMISSIONS)
+        return caller
 
 
-async def _admin(caller: CallerDep) -> Caller:
-    if not caller.user.is_admin:
-        raise ApiError(ErrorCode.NOT_ENOUGH_PERMISSIONS)
-    return caller
+_OPTIONS: dict[str, Any] = {
+    "tokenUrl": "token",
+    "refreshUrl": "token",
+    "auto_error": False,
+    "scheme_name": "OAuth2PasswordBearer",
+    "description": "Log in with username or e-mail address",
+}
+CallerDep = Annotated[Caller, Depends(_CallerScheme(**_OPTIONS))]
+AdminDep = Annotated[Caller, Depends(_AdminScheme(**_OPTIONS))]
 
 
 class Target(NamedTuple):
@@ -113,6 +114,5 @@ async def _if_match(
     return {int(version) for version in re.findall(r'(?<!/)"([1-9][0-9]{0,9})"', ",".join(tags))}
 
 
-AdminDep = Annotated[Caller, Depends(_admin)]
 TargetDep = Annotated[Target, Depends(_target)]
 IfMatch = Annotated[accounts.Version, Depends(_if_match)]

@@ -29,6 +29,7 @@ _ORDERS: dict[str, tuple[list[Any], TypeAdapter[Any]]] = {
     "email": ([USERS.email_key], TypeAdapter(tuple[_Key])),
     "created_at": ([USERS.created_at, USERS.id], TypeAdapter(tuple[_Instant, UserId])),
 }
+_PLACES = {"page", "after"}
 _MATCHED = "matched"  # the order of a search: by the name that matches, username or e-mail address
 _MATCHED_KEY = TypeAdapter(tuple[_Key])
 
@@ -111,24 +112,25 @@ def links(query: ListQuery, page: Page, path: str) -> str:
 
     Who numbers the pages gets numbers; else the next page is a cursor, which costs the same at any depth.
     """
-    kept = query.model_dump(include=query.model_fields_set - {"page", "after"}, exclude_none=True, mode="json")
+    given = {name: getattr(query, name) for name in ListQuery.model_fields if name in query.model_fields_set - _PLACES}
+    filters = urlencode(
+        {name: str(value).lower() if isinstance(value, bool) else value for name, value in given.items()}
+    )
 
-    def link(relation: str, **position: Any) -> str:
-        parameters = {
-            name: str(value).lower() if isinstance(value, bool) else value for name, value in (kept | position).items()
-        }
-        return f'<{path}?{urlencode(parameters)}>; rel="{relation}"' if parameters else f'<{path}>; rel="{relation}"'
+    def link(relation: str, place: str = "") -> str:
+        parameters = "&".join(filter(None, (filters, place)))
+        return f'<{path}{parameters and "?"}{parameters}>; rel="{relation}"'
 
     numbered = "page" in query.model_fields_set
-    found = [link("first", **({"page": 1} if numbered else {}))]
+    found = [link("first", "page=1" if numbered else "")]
     if numbered and query.page > 1:
-        found.append(link("prev", page=query.page - 1))
+        found.append(link("prev", f"page={query.page - 1}"))
     if page.more and numbered and (query.page + 1) * query.page_size <= MAX_ROWS:
-        found.append(link("next", page=query.page + 1))
+        found.append(link("next", f"page={query.page + 1}"))
     elif page.more:
-        found.append(link("next", after=_encode(page.rows[-1], query.order)))
+        found.append(link("next", f"after={_encode(page.rows[-1], query.order)}"))
     if page.total is not None:
-        found.append(link("last", page=max(1, -(-page.total // query.page_size))))
+        found.append(link("last", f"page={max(1, -(-page.total // query.page_size))}"))
     return ", ".join(found)
 
 

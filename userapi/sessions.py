@@ -17,10 +17,11 @@ CLEANUP = 100  # expired sessions forgotten with each login, at most
 # Statements on the hot path are built once, of columns: entities cost three times as much.
 USERS, SESSIONS = inspect(User).local_table.c, inspect(LoginSession).local_table.c
 PUBLIC_FIELDS = tuple(UserPublic.model_fields)
-PUBLIC_COLUMNS = [*(USERS[name] for name in PUBLIC_FIELDS), USERS.version]
+PUBLIC_COLUMNS = [USERS[name] for name in PUBLIC_FIELDS]
+TAGGED_COLUMNS = [*PUBLIC_COLUMNS, USERS.version]
 
 _CALLER = (
-    sqlalchemy.select(*PUBLIC_COLUMNS)
+    sqlalchemy.select(*TAGGED_COLUMNS)
     .join_from(USERS.id.table, SESSIONS.id.table, SESSIONS.user_id == USERS.id)
     .where(SESSIONS.id == bindparam("session_id"), USERS.id == bindparam("user_id"), USERS.is_active == true())
 )

@@ -1,6 +1,7 @@
 """Users: made, listed, read, changed and deleted."""
 
 from collections.abc import Mapping
+from itertools import repeat
 from typing import Any
 
 from fastapi import Request, Response
@@ -89,7 +90,7 @@ async def list_users(_: AdminDep, database: DatabaseDep, request: Request) -> Re
     headers = {"Link": listing.links(query, page, _path(request))}
     if page.total is not None:
         headers["X-Total-Count"] = str(page.total)
-    return _json([dict(zip(PUBLIC_FIELDS, row, strict=False)) for row in page.rows], headers)
+    return _json(list(map(dict, map(zip, repeat(PUBLIC_FIELDS), page.rows))), headers)
 
 
 @router.get("/me", include_in_schema=False)
