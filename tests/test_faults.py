@@ -517,6 +517,26 @@ class TestUnitsOfWork:
         assert counted.runs == 1
         assert self._values(counters) == [10 if cut == "after" else 0, 0]
 
+    def test_of_many_that_want_a_connection_the_first_is_served_first(self, counters: sa.Engine) -> None:
+        """R9: none waits for a connection while those who have had one get the next, too."""
+        served = [0] * 30
+
+        async def client(database: Database, number: int) -> None:
+            while max(served) < 50:
+                await database.read(lambda connection: connection.execute(sa.text("SELECT 1")).all())
+                served[number] += 1
+
+        async def run() -> None:
+            database = Database(counters.url)
+            try:
+                await asyncio.gather(*(client(database, number) for number in range(len(served))))
+            finally:
+                await database.close()
+
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(run())
+        assert min(served) >= 45, served
+
     @pytest.mark.parametrize("times", [1, 3, 4])
     def test_the_loser_of_a_deadlock_runs_again_three_times(self, counters: sa.Engine, times: int) -> None:
         """R11."""
