@@ -154,7 +154,8 @@ def bench(
     me, read       one's own user, and others as an admin
     list10/100     the first page; deep: a page of 100 halfway, by cursor if there is one, else by number
     search         q=, by name
-    create         POST /users with bcrypt cost 4; update: PUT of another age
+    create, create4  POST /users, with the usual bcrypt cost and with cost 4
+    update         PUT of another age
     mixed          GET /users/me while as many connections log in
     start, memory  time to the first answer, and a worker's memory after the load
 

@@ -29,10 +29,12 @@ TITLES = {
     "list100": "GET /users, 100",
     "deep": "GET /users, 100 halfway",
     "search": "GET /users?q=, 10",
-    "create": "POST /users, bcrypt cost 4",
+    "create": "POST /users",
+    "create4": "POST /users, bcrypt cost 4",
     "update": "PUT /users/{id}",
     "mixed": "GET /users/me during logins",
 }
+SLOW = {"login", "create", "mixed"}  # of the full bcrypt cost
 
 
 def operations(site: Site, wrk: str | None, wanted: Sequence[str], most: int | None) -> dict[str, dict[str, Measure]]:
@@ -46,21 +48,19 @@ def operations(site: Site, wrk: str | None, wanted: Sequence[str], most: int | N
         for size, path in {1: "/user", 10: "/users/10", 100: "/users/100"}.items()
     }
     names = [name for name in TITLES if name in wanted and name in ours]
-    recorded = asyncio.run(
-        limits.record(site.url, {name: ours[name] for name in names if name not in {"login", "mixed"}})
-    )
+    recorded = asyncio.run(limits.record(site.url, {name: ours[name] for name in names if name not in SLOW}))
     found: dict[str, dict[str, Measure]] = {}
     for name in names:
-        server = site.cheap if name in {"login4", "create", "refresh"} else site.ours
-        slow = name in {"login", "mixed"}
+        server = site.cheap if name in {"login4", "create4", "refresh"} else site.ours
+        slow = name in SLOW
         subjects = {OURS: Load(server, ours[name], slow=slow)}
-        if name in theirs and name != "search":
+        if name in theirs and name not in {"search", "create"}:  # it searches for nothing, and hashes at cost 4 only
             subjects[TUTORIAL] = Load(site.tutorial, theirs[name], slow=slow)
         if name == "refresh":
             subjects[OURS] = Load(server, chain=partial(_rotation, server, itertools.cycle(site.names(cheap=True))))
         for load in subjects.values():
             for request in load.requests[:1]:
-                ask(load.server, request.varied(f"first_{name}"[:11], 0))
+                ask(load.server, request.varied(f"1st_{name}", 0))
         under: Callable[..., Sample] = partial(_during_logins, site) if name == "mixed" else measure
         measures: dict[str, Measure] = {subject: partial(under, load, wrk) for subject, load in subjects.items()}
         if most and TUTORIAL in measures:
@@ -69,7 +69,7 @@ def operations(site: Site, wrk: str | None, wanted: Sequence[str], most: int | N
             measures[CONSTANT] = partial(measure, of_constant[size], wrk)
         if name in recorded:
             measures[SQL] = partial(_alone, site.url, recorded[name])
-        if name == "login":
+        if name in {"login", "create"}:
             measures[BCRYPT] = partial(_bcrypt_alone, site.hashed)
         found[name] = measures
     return found
@@ -92,6 +92,7 @@ def _requests(site: Site, server: Server) -> dict[str, list[Request]]:
         "list100": [Request("GET", "/users?page_size=100", admin)],
         "deep": [Request("GET", halfway, admin)],
         "create": [Request("POST", "/users", admin | JSON, json.dumps(new))],
+        "create4": [Request("POST", "/users", admin | JSON, json.dumps(new))],
         "update": [Request("PUT", f"/users/{user_id}", admin | JSON, '{"age": {age}}') for user_id in site.ids()],
         "mixed": me,
     }
