@@ -16,7 +16,8 @@ OPTIONS: dict[str, Any] = {"target_metadata": SQLModel.metadata, "render_as_batc
 
 def run_migrations(connection: Connection) -> None:
     """Run what the command asked for on a connection that holds the migration lock."""
-    context.configure(connection=connection, **OPTIONS)
+    on_step = context.config.attributes.get("on_step")
+    context.configure(connection=connection, on_version_apply=on_step, **OPTIONS)
     with context.begin_transaction():
         context.run_migrations()
 

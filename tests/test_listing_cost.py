@@ -86,3 +86,23 @@ class TestCost:
         with engine.begin() as connection:
             few, all_ = (work_of(connection, ListQuery(q=q)) for q in ("user1234", "u"))
         assert 0 < all_ <= 1.5 * few + 20
+
+
+class TestManyMatches:
+    """A search that finds more users than are worth sorting goes through the order instead."""
+
+    def test_comes_in_the_order_asked_for_and_is_counted(self, engine: sa.Engine) -> None:
+        with engine.begin() as connection:
+            query = ListQuery(q="USER", sort="-created_at", total=True, page_size=3)
+            page = listing.find_page(connection, query)
+            assert [row.id for row in page.rows] == [MANY, MANY - 1, MANY - 2]
+            assert page.total == MANY
+            cursor = listing._encode(page.rows[-1], query.order)
+            following = listing.find_page(connection, query.model_copy(update={"after": cursor, "total": False}))
+            assert [row.id for row in following.rows] == [MANY - 3, MANY - 4, MANY - 5]
+            assert listing.find_page(connection, ListQuery(q="user1", sort="id", total=True)).total == 11_111
+
+    def test_is_counted_in_its_own_order_too(self, engine: sa.Engine) -> None:
+        with engine.begin() as connection:
+            assert listing.find_page(connection, ListQuery(q="u", total=True)).total == MANY
+            assert listing.find_page(connection, ListQuery(q="u", total=True, is_admin=True)).total == 1

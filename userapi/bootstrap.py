@@ -95,22 +95,25 @@ async def upgrade(database: Database) -> tuple[str | None, str | None]:
 
     Raises: Refusal, for a schema that this version does not know.
     """
-
     before, wanted = await revision(database), head()
-    if before != wanted:
-        try:
-            await database.migrate(_upgrade)
-        except CommandError as error:
-            raise Refusal(f"the database's schema cannot be brought to head: {error}") from error
-    return before, wanted
-
-
-def _upgrade(connection: Connection) -> None:
-    _ALEMBIC.attributes["connection"] = connection
+    if before == wanted:
+        return before, wanted
     try:
-        command.upgrade(_ALEMBIC, "head")  # which does nothing if another process has done it meanwhile
+        steps = await database.migrate(_upgrade)
+    except CommandError as error:
+        raise Refusal(f"the database's schema cannot be brought to head: {error}") from error
+    return (before if steps else wanted), wanted
+
+
+def _upgrade(connection: Connection) -> list[str]:
+    """Give the revisions gone through: none, if another process was faster."""
+    steps: list[str] = []
+    _ALEMBIC.attributes.update(connection=connection, on_step=lambda step, **_: steps.append(step.up_revision_id))
+    try:
+        command.upgrade(_ALEMBIC, "head")
     finally:
-        _ALEMBIC.attributes.pop("connection")
+        _ALEMBIC.attributes.clear()
+    return steps
 
 
 def _revision(connection: Connection) -> str | None:

@@ -35,7 +35,7 @@ R = TypeVar("R")
 
 CONNECT_SECONDS = 5
 STATEMENT_SECONDS = 4  # a statement, its wait for a lock included, on a server
-ATTEMPT_SECONDS = 8  # a whole run of a unit, should the server fall silent
+UNIT_SECONDS = 8  # a unit: its wait for a connection, and all its runs, should the server fall silent
 INSIST_SECONDS = 0.25  # after cancelling a run, before cancelling what it does about that
 BUSY_SECONDS = 5  # waiting for SQLite's write lock, unless the URL says timeout=
 RERUNS = 3  # of a unit that lost a deadlock or a serialization conflict
@@ -113,7 +113,9 @@ class Database:
                 self._url, isolation_level="AUTOCOMMIT", skip_autocommit_rollback=True, **POOL
             )
             self._writer = _server_engine(self._url, isolation_level="READ COMMITTED", **POOL)
-        self._busy_seconds = float(str(self._url.query.get("timeout", BUSY_SECONDS))) if self._sqlite else 0
+        busy_seconds = float(str(self._url.query.get("timeout", BUSY_SECONDS))) if self._sqlite else 0.0
+        self._turn_seconds = busy_seconds if self._sqlite else POOL_SECONDS
+        self._unit_seconds = busy_seconds if self._sqlite else UNIT_SECONDS
         # First come, first served: SQLAlchemy's pool serves whoever asks at the moment when a connection comes free.
         self._reading = asyncio.Semaphore(POOL_SIZE)
         self._writing = asyncio.Semaphore(1 if self._sqlite else POOL_SIZE)
@@ -129,7 +131,7 @@ class Database:
                 return work(connection, *args, **kwargs)
 
         if self._sqlite:
-            return await self._mapped(self._run(self._file, unit))
+            return await self._mapped(self._run(self._file, unit, time.monotonic() + self._unit_seconds))
         return await self._mapped(self._run_in_turn(self._reading, self._reader.sync_engine, unit))
 
     async def write(self, work: Callable[Concatenate[Session, P], R], /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -181,10 +183,9 @@ class Database:
             raise DatabaseUnavailable from error
 
     async def _run_in_turn(self, turns: asyncio.Semaphore, engine: Engine, unit: Callable[[Engine], R]) -> R:
-        seconds = self._busy_seconds if self._sqlite else POOL_SECONDS
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + self._unit_seconds
         if turns.locked():
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(self._turn_seconds):
                 await turns.acquire()
         else:
             await turns.acquire()
@@ -193,14 +194,13 @@ class Database:
         finally:
             turns.release()
 
-    async def _run(self, engine: Engine, unit: Callable[[Engine], R], deadline: float | None = None) -> R:
+    async def _run(self, engine: Engine, unit: Callable[[Engine], R], deadline: float) -> R:
         reconnects, reruns, pause = 1, RERUNS, 0.001
-        deadline = deadline or time.monotonic() + self._busy_seconds  # of waiting for SQLite's lock
         while True:
             try:
                 if self._sqlite:
                     return unit(engine)
-                async with within(ATTEMPT_SECONDS):
+                async with within(deadline - time.monotonic()):
                     return await greenlet_spawn(unit, engine)  # what AsyncSession.run_sync does, for 100 us less
             except (DBAPIError, RunAgain) as error:
                 if _is_busy(error) and time.monotonic() + pause < deadline:

@@ -97,12 +97,12 @@ def find_page(connection: Connection, query: ListQuery) -> Page:
     if query.order == _MATCHED:
         last_name = connection.scalars(_last_name(after, *filters), parameters).first()
         parameters["edge"] = parameters["high"] if last_name is None else last_name
-    elif query.q is not None:
+    if query.q is not None and (query.sort or query.total):
         matches = "few" if connection.scalars(_MATCHES, parameters).one() < FEW else "many"
     rows = connection.execute(
         _statement(connection.dialect.name, query.order, after, matches, *filters), parameters
     ).all()
-    total = connection.scalars(_count(query.q is not None, *filters), parameters).one() if query.total else None
+    total = connection.scalars(_count(matches, *filters), parameters).one() if query.total else None
     more = len(rows) > query.page_size or bool(rows and last_name)  # of the names one may be gone by now
     return Page(rows[: query.page_size], more, total)
 
@@ -171,22 +171,22 @@ def _filters(is_active: bool | None, is_admin: bool | None) -> list[ColumnElemen
     return [column == value for column, value in wanted if value is not None]
 
 
-def _by_username(*filters: Any) -> Any:
-    return select(USERS.id).where(_starts(USERS.username_key), *filters)
-
-
-def _by_email(*filters: Any) -> Any:
-    """Who matches by both names is found by the username."""
-    return select(USERS.id).where(_starts(USERS.email_key), not_(_starts(USERS.username_key)), *filters)
+def _found(statement: Select[Any], matches: str | None) -> Select[Any]:
+    """Those of a statement's users that a search finds: `few` by the indexes, `many` by going through all there are."""
+    if matches == "few":  # who matches by both names is found by the username
+        by_username = select(USERS.id).where(_starts(USERS.username_key))
+        by_email = select(USERS.id).where(_starts(USERS.email_key), not_(_starts(USERS.username_key)))
+        ids = union_all(by_username, by_email).subquery("matches")
+        return statement.join(ids, ids.c.id == USERS.id)
+    if matches == "many":  # the concatenation keeps from the indexes
+        return statement.where(or_(_starts(USERS.username_key.concat("")), _starts(USERS.email_key.concat(""))))
+    return statement
 
 
 @lru_cache(256)
-def _count(q: bool, is_active: bool | None, is_admin: bool | None) -> Any:
-    filters = _filters(is_active, is_admin)
-    if not q:
-        return select(func.count()).select_from(USERS.id.table).where(*filters)
-    counts = [select(func.count()).select_from(found(*filters).subquery()) for found in (_by_username, _by_email)]
-    return select(counts[0].scalar_subquery() + counts[1].scalar_subquery())
+def _count(matches: str | None, is_active: bool | None, is_admin: bool | None) -> Any:
+    counted = select(func.count()).select_from(USERS.id.table).where(*_filters(is_active, is_admin))
+    return _found(counted, matches)
 
 
 _ALL_MATCHES = union_all(
@@ -200,18 +200,14 @@ _MATCHES = select(func.count()).select_from(_ALL_MATCHES.subquery())
 
 @lru_cache(512)
 def _statement(
-    dialect: str, order: str, after: bool, q: str | None, is_active: bool | None, is_admin: bool | None
+    dialect: str, order: str, after: bool, matches: str | None, is_active: bool | None, is_admin: bool | None
 ) -> Any:
     filters = _filters(is_active, is_admin)
     if order == _MATCHED:
         return _matched_order(filters, after)
-    statement: Select[Any] = select(*PUBLIC_COLUMNS).where(*filters)
-    if q == "few":  # find them all, then sort: no index to care for, and SQLite sorts no union of unions
+    statement = _found(select(*PUBLIC_COLUMNS).where(*filters), matches)
+    if matches == "few":  # they are sorted anyway; and SQLite sorts no union of unions
         dialect = "any"
-        matches = union_all(_by_username(), _by_email()).subquery("matches")
-        statement = statement.join(matches, matches.c.id == USERS.id)
-    elif q == "many":  # go through the order until the page is full; the concatenation keeps from the other indexes
-        statement = statement.where(or_(_starts(USERS.username_key.concat("")), _starts(USERS.email_key.concat(""))))
     keys, descending = _ORDERS[order.removeprefix("-")][0], order.startswith("-")
     found: Any = statement
     if after:
