@@ -106,3 +106,28 @@ class TestManyMatches:
         with engine.begin() as connection:
             assert listing.find_page(connection, ListQuery(q="u", total=True)).total == MANY
             assert listing.find_page(connection, ListQuery(q="u", total=True, is_admin=True)).total == 1
+
+    def test_loses_nobody_though_users_vanish_between_its_statements(self, engine: sa.Engine) -> None:
+        columns, gone, address = sa.inspect(User).c, ["user0", "user1", "user10"], "user10006@"
+        with engine.begin() as connection:
+            # An address that only comes into reach once names before it are gone.
+            last = sa.update(User).where(columns.id == MANY)
+            connection.execute(last.values(username_key="zed", email_key=address))
+            vanished = False
+
+            def vanish(*_: Any) -> None:
+                nonlocal vanished
+                if not vanished:
+                    vanished = True
+                    connection.execute(sa.delete(User).where(columns.username_key.in_(gone)))
+
+            sa.event.listen(connection, "after_cursor_execute", vanish)
+            query, found = ListQuery(q="user"), []
+            for _ in range(3):
+                page = listing.find_page(connection, query)
+                assert page.more
+                found += [row.matched for row in page.rows]
+                query = query.model_copy(update={"after": listing._encode(page.rows[-1], query.order)})
+        kept = {address, *(f"user{number}" for number in range(MANY - 1))} - {*gone}
+        assert address in found
+        assert found == sorted(kept)[: len(found)]

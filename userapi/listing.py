@@ -103,7 +103,7 @@ def find_page(connection: Connection, query: ListQuery) -> Page:
         _statement(connection.dialect.name, query.order, after, matches, *filters), parameters
     ).all()
     total = connection.scalars(_count(matches, *filters), parameters).one() if query.total else None
-    more = len(rows) > query.page_size or bool(rows and last_name)  # of the names one may be gone by now
+    more = len(rows) > query.page_size or bool(rows and last_name)  # up to the last name some may be gone by now
     return Page(rows[: query.page_size], more, total)
 
 
@@ -254,7 +254,7 @@ def _matched_order(filters: list[ColumnElement[bool]], after: bool) -> Select[An
     def reach(found: Select[Any]) -> Any:
         return select(found.limit(bindparam("reach")).subquery())
 
-    names = _from_here(USERS.username_key, bindparam("high"), after).where(*filters)
+    names = _from_here(USERS.username_key, bindparam("edge"), after).where(*filters)
     addresses = _from_here(USERS.email_key, bindparam("edge"), after)
     addresses = addresses.where(not_(_starts(USERS.username_key)), *filters)
     both = union_all(reach(names), reach(addresses)).subquery("both")
@@ -265,4 +265,4 @@ def _matched_order(filters: list[ColumnElement[bool]], after: bool) -> Select[An
 def _from_here(key: Any, end: Any, after: bool) -> Select[Any]:
     """Users by this key, from the page's beginning; one bound a side, since SQLite uses no more."""
     begin = key > bindparam("after_0") if after else key >= bindparam("low")
-    return select(USERS.id, key.label("matched")).where(begin, key < end).order_by(key)
+    return select(USERS.id, key.label("matched")).where(begin, key <= end).order_by(key)
