@@ -125,14 +125,15 @@ class Database:
 
         Raises: DatabaseUnavailable, when the database does not answer in time.
         """
+        engine = self._file if self._sqlite else self._reader.sync_engine
 
-        def unit(engine: Engine) -> R:
+        def unit() -> R:
             with engine.connect() as connection:
                 return work(connection, *args, **kwargs)
 
         if self._sqlite:
-            return await self._mapped(self._run(self._file, unit, time.monotonic() + self._unit_seconds))
-        return await self._mapped(self._run_in_turn(self._reading, self._reader.sync_engine, unit))
+            return await self._mapped(self._run(unit, time.monotonic() + self._unit_seconds))
+        return await self._mapped(self._run_in_turn(self._reading, unit))
 
     async def write(self, work: Callable[Concatenate[Session, P], R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run a unit and commit it; when this returns, the change is durable.
@@ -141,13 +142,11 @@ class Database:
         the commit, so that nobody knows whether it happened.
         """
         engine = self._file if self._sqlite else self._writer.sync_engine
-        return await self._mapped(
-            self._run_in_turn(
-                self._writing,
-                engine,
-                lambda engine: self._unit(engine, lambda session: work(session, *args, **kwargs)),
-            )
-        )
+
+        def unit() -> R:
+            return self._unit(engine, lambda session: work(session, *args, **kwargs))
+
+        return await self._mapped(self._run_in_turn(self._writing, unit))
 
     async def migrate(self, work: Callable[[Connection], R]) -> R:
         """Run `work` on a connection without time limits, one process at a time, and commit it.
@@ -182,7 +181,7 @@ class Database:
             log.error("database unavailable: %s", str(error).partition("\n")[0] or type(error).__name__)
             raise DatabaseUnavailable from error
 
-    async def _run_in_turn(self, turns: asyncio.Semaphore, engine: Engine, unit: Callable[[Engine], R]) -> R:
+    async def _run_in_turn(self, turns: asyncio.Semaphore, unit: Callable[[], R]) -> R:
         deadline = time.monotonic() + self._unit_seconds
         if turns.locked():
             async with asyncio.timeout(self._turn_seconds):
@@ -190,18 +189,18 @@ class Database:
         else:
             await turns.acquire()
         try:
-            return await self._run(engine, unit, deadline)
+            return await self._run(unit, deadline)
         finally:
             turns.release()
 
-    async def _run(self, engine: Engine, unit: Callable[[Engine], R], deadline: float) -> R:
+    async def _run(self, unit: Callable[[], R], deadline: float) -> R:
         reconnects, reruns, pause = 1, RERUNS, 0.001
         while True:
             try:
                 if self._sqlite:
-                    return unit(engine)
+                    return unit()
                 async with within(deadline - time.monotonic()):
-                    return await greenlet_spawn(unit, engine)  # what AsyncSession.run_sync does, for 100 us less
+                    return await greenlet_spawn(unit)  # what AsyncSession.run_sync does, for 100 us less
             except (DBAPIError, RunAgain) as error:
                 if _is_busy(error) and time.monotonic() + pause < deadline:
                     pause = min(pause * 2, 0.05)
