@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection, HTTPException
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -40,7 +41,7 @@ from tests.service import (
     wait_until,
 )
 from userapi.database import Database
-from userapi.errors import DatabaseUnavailable
+from userapi.errors import ApiError, DatabaseUnavailable, ErrorCode
 
 LOGIN = Call("POST", "/token", form={"username": "admin", "password": ADMIN_PASSWORD})
 
@@ -262,6 +263,49 @@ class TestSQLiteWriteLock:
         assert [reply.status for reply in replies] == [201] * 5 + [200]
         assert seconds < 2
         reads.assert_answered_within(0.5)
+
+
+class TestSQLiteConnection:
+    """All reads are made on one connection: what happens to one of them is of no consequence to the next."""
+
+    @pytest.mark.parametrize("fault", ["refusal", "bad SQL", "half read", "closed"])
+    def test_a_read_that_fails_is_the_only_one(self, tmp_path: Path, fault: str) -> None:
+        """R6."""
+
+        def value(connection: sa.Connection) -> Any:
+            return connection.execute(sa.text("SELECT value FROM numbers WHERE value < 2")).scalar_one()
+
+        def fail(connection: sa.Connection, run: int) -> Any:
+            if fault == "refusal":
+                raise ApiError(ErrorCode.USER_NOT_FOUND)
+            if fault == "bad SQL":
+                connection.execute(sa.text("SELECT nothing"))
+            if fault == "half read":
+                raise ValueError(connection.execute(sa.text("SELECT value FROM numbers")).fetchone())
+            if run == 1:
+                connection.connection.driver_connection.close()  # type: ignore[union-attr]  # it has one
+            return value(connection)
+
+        async def run() -> None:
+            path = tmp_path / "numbers.db"
+            database = Database(f"sqlite:///{path}")
+            with closing(sqlite3.connect(path, isolation_level=None)) as other:
+                other.execute("CREATE TABLE numbers AS SELECT 1 AS value UNION SELECT 2 UNION SELECT 3")
+                try:
+                    assert await database.read(value) == 1
+                    failing = Counted(fail)
+                    if fault == "closed":
+                        assert (await database.read(failing), failing.runs) == (1, 2)
+                    else:
+                        with pytest.raises((ApiError, sa.exc.OperationalError, DatabaseUnavailable, ValueError)):
+                            await database.read(failing)
+                    other.execute("UPDATE numbers SET value = 0 WHERE value = 1")
+                    assert await database.read(value) == 0
+                finally:
+                    await database.close()
+
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(run())
 
 
 class TestFailedCommit:

@@ -3,7 +3,7 @@
 import base64
 import re
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -139,6 +139,29 @@ def sort_key(sort: str) -> Callable[[Row], Any]:
 
 def sorted_by(users: list[Row], sort: str) -> list[Row]:
     return sorted(users, key=sort_key(sort), reverse=sort.startswith("-"))
+
+
+class TestForm:
+    def test_is_the_same_in_a_list_as_alone(self, api: Api) -> None:
+        """Whoever writes the JSON of a list: whole seconds, long ago and far ahead, characters that JSON escapes."""
+        whole, odd = (
+            datetime(2024, 5, 17, 9, 30, tzinfo=UTC),
+            "a\"\\/\b\f\n\r\t\x01\x7f\u2028é\U0001f600}'%:x@example.com",
+        )
+        people = [
+            columns("whole_second", "whole@example.com", 0) | {"created_at": whole, "updated_at": whole},
+            columns("odd", odd, 0, is_active=False) | {"age": 1, "updated_at": whole + timedelta(microseconds=120)},
+            columns("old", "old@example.com", 0, is_admin=True) | {"created_at": datetime(1970, 1, 1, tzinfo=UTC)},
+            columns("ahead", "ahead@example.com", 0)
+            | {"created_at": datetime(8999, 12, 31, 23, 59, 59, 10, tzinfo=UTC)},
+        ]
+        for person in people:
+            api.execute(sa.insert(User), [person])
+        for parameters in ({}, {"sort": "-username"}, {"q": "o"}, {"q": "o", "sort": "created_at"}):
+            listed = listing(api, **parameters)
+            assert len(listed) == (2 if "q" in parameters else 5)
+            assert listed == [api.admin.get(f"/users/{user['id']}").json() for user in listed]
+        assert {user["email"] for user in listing(api)} >= {odd}
 
 
 class TestFilters(ReadOnly):

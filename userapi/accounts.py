@@ -9,11 +9,11 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
 from userapi import sessions
+from userapi.columns import TAGGED_COLUMNS, USERS
 from userapi.database import RunAgain, note
 from userapi.errors import ApiError, ErrorCode
 from userapi.models import User, UserCreate, UserRegister, canonical, now
 from userapi.security import is_common
-from userapi.sessions import USERS
 
 PRIVILEGES = {"is_admin", "is_active"}
 PASSWORDS = {"password", "current_password"}
@@ -22,7 +22,7 @@ MIN_LOCAL_PART = 4  # characters of an e-mail address before the @ that a passwo
 Version = Collection[int] | None  # the versions a change is made for (`If-Match`); None for any
 
 _CREDENTIALS = sqlalchemy.select(USERS.id, USERS.hashed_password, USERS.is_active, USERS.username_key, USERS.email_key)
-_FIND = sqlalchemy.select(*sessions.TAGGED_COLUMNS).where(USERS.id == bindparam("user_id"))
+_FIND = sqlalchemy.select(*TAGGED_COLUMNS).where(USERS.id == bindparam("user_id"))
 _ACTIVE_ADMIN: ColumnElement[bool] = (col(User.is_admin) == true()) & (col(User.is_active) == true())
 
 

@@ -45,8 +45,7 @@ class Edge:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         start = time.perf_counter()
-        headers = Headers(scope=scope)
-        request_id = headers.get("x-request-id", "")
+        request_id = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"").decode("latin-1")
         if not _GIVEN_ID.fullmatch(request_id):
             request_id = secrets.token_hex(8)
         logs.request_id.set(request_id)

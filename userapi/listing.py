@@ -2,18 +2,17 @@
 
 import base64
 import binascii
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Annotated, Any, Literal, NamedTuple, Self
 from urllib.parse import urlencode
 
 from pydantic import AwareDatetime, BaseModel, Field, TypeAdapter, ValidationError, model_validator
-from sqlalchemy import Connection, Row, Select, and_, bindparam, func, not_, or_, select, tuple_, union_all
+from sqlalchemy import Connection, Row, Select, and_, bindparam, column, func, not_, or_, select, tuple_, union_all
 from sqlalchemy.sql.elements import ColumnElement
 
+from userapi.columns import USERS, json_array, listed
 from userapi.models import MAX_EMAIL, UserId, canonical
-from userapi.sessions import PUBLIC_COLUMNS, USERS
 
 MAX_ROWS = 2**31 - 1
 FEW = 5000  # matches of a search that are found and then sorted, rather than looked for in the order wanted
@@ -23,15 +22,15 @@ Sort = Literal["id", "-id", "username", "-username", "email", "-email", "created
 
 _Key = Annotated[str, Field(max_length=MAX_EMAIL, pattern=r"^[^\x00]*$")]
 _Instant = Annotated[AwareDatetime, Field(ge=datetime(1970, 1, 1, tzinfo=UTC), le=datetime(9000, 1, 1, tzinfo=UTC))]
+_MATCHED = "matched"
 _ORDERS: dict[str, tuple[list[Any], TypeAdapter[Any]]] = {
     "id": ([USERS.id], TypeAdapter(tuple[UserId])),
     "username": ([USERS.username_key], TypeAdapter(tuple[_Key])),
     "email": ([USERS.email_key], TypeAdapter(tuple[_Key])),
     "created_at": ([USERS.created_at, USERS.id], TypeAdapter(tuple[_Instant, UserId])),
+    _MATCHED: ([column("matched")], TypeAdapter(tuple[_Key])),  # of a search: the name that matches, of either kind
 }
 _PLACES = {"page", "after"}
-_MATCHED = "matched"  # the order of a search: by the name that matches, username or e-mail address
-_MATCHED_KEY = TypeAdapter(tuple[_Key])
 
 
 class ListQuery(BaseModel):
@@ -73,10 +72,10 @@ class ListQuery(BaseModel):
 
 
 class Page(NamedTuple):
-    """The public columns of some users, whether more follow, and how many there are in all, if that was asked."""
+    """Some users as a JSON array, the cursor of those that follow, if any, and how many in all, if that was asked."""
 
-    rows: Sequence[Row[Any]]
-    more: bool
+    users: bytes
+    next: str | None
     total: int | None
 
 
@@ -99,12 +98,12 @@ def find_page(connection: Connection, query: ListQuery) -> Page:
         parameters["edge"] = parameters["high"] if last_name is None else last_name
     if query.q is not None and (query.sort or query.total):
         matches = "few" if connection.scalars(_MATCHES, parameters).one() < FEW else "many"
-    rows = connection.execute(
-        _statement(connection.dialect.name, query.order, after, matches, *filters), parameters
-    ).all()
+    dialect = connection.dialect.name
+    rows = connection.execute(_statement(dialect, query.order, after, matches, *filters), parameters).all()
     total = connection.scalars(_count(matches, *filters), parameters).one() if query.total else None
     more = len(rows) > query.page_size or bool(rows and last_name)  # up to the last name some may be gone by now
-    return Page(rows[: query.page_size], more, total)
+    shown = rows[: query.page_size]
+    return Page(json_array(dialect, shown), _encode(shown[-1], query.order) if more else None, total)
 
 
 def links(query: ListQuery, page: Page, path: str) -> str:
@@ -112,7 +111,7 @@ def links(query: ListQuery, page: Page, path: str) -> str:
 
     Who numbers the pages gets numbers; else the next page is a cursor, which costs the same at any depth.
     """
-    given = {name: getattr(query, name) for name in ListQuery.model_fields if name in query.model_fields_set - _PLACES}
+    given = {name: getattr(query, name) for name in sorted(query.model_fields_set - _PLACES)}
     filters = urlencode(
         {name: str(value).lower() if isinstance(value, bool) else value for name, value in given.items()}
     )
@@ -125,31 +124,25 @@ def links(query: ListQuery, page: Page, path: str) -> str:
     found = [link("first", "page=1" if numbered else "")]
     if numbered and query.page > 1:
         found.append(link("prev", f"page={query.page - 1}"))
-    if page.more and numbered and (query.page + 1) * query.page_size <= MAX_ROWS:
+    if page.next and numbered and (query.page + 1) * query.page_size <= MAX_ROWS:
         found.append(link("next", f"page={query.page + 1}"))
-    elif page.more:
-        found.append(link("next", f"after={_encode(page.rows[-1], query.order)}"))
+    elif page.next:
+        found.append(link("next", f"after={page.next}"))
     if page.total is not None:
         found.append(link("last", f"page={max(1, -(-page.total // query.page_size))}"))
     return ", ".join(found)
 
 
 def _encode(row: Row[Any], order: str) -> str:
-    name = order.removeprefix("-")
-    values: dict[str, Any] = {
-        "id": (row.id,),
-        "username": (canonical(row.username),),
-        "email": (canonical(row.email),),
-        "created_at": (row.created_at, row.id),
-    }
-    key = (row.matched,) if order == _MATCHED else values[name]
-    return base64.urlsafe_b64encode(order.encode() + b":" + _adapter(order).dump_json(key)).decode().rstrip("=")
+    """Give the cursor of what follows a row, whose last columns are what it is sorted by."""
+    keys, adapter = _order(order)
+    return base64.urlsafe_b64encode(order.encode() + b":" + adapter.dump_json(row[-len(keys) :])).decode().rstrip("=")
 
 
 def _decode(cursor: str, order: str) -> tuple[Any, ...]:
     try:
         made_for, _, key = base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True).partition(b":")
-        values: tuple[Any, ...] = _adapter(order).validate_json(key)
+        values: tuple[Any, ...] = _order(order)[1].validate_json(key)
     except (ValueError, binascii.Error, ValidationError):
         raise ValueError("after is not a cursor of this order") from None
     if made_for != order.encode():
@@ -157,8 +150,8 @@ def _decode(cursor: str, order: str) -> tuple[Any, ...]:
     return values
 
 
-def _adapter(order: str) -> TypeAdapter[Any]:
-    return _MATCHED_KEY if order == _MATCHED else _ORDERS[order.removeprefix("-")][1]
+def _order(order: str) -> tuple[list[Any], TypeAdapter[Any]]:
+    return _ORDERS[order.removeprefix("-")]
 
 
 def _starts(column: Any) -> ColumnElement[bool]:
@@ -202,20 +195,30 @@ _MATCHES = select(func.count()).select_from(_ALL_MATCHES.subquery())
 def _statement(
     dialect: str, order: str, after: bool, matches: str | None, is_active: bool | None, is_admin: bool | None
 ) -> Any:
-    filters = _filters(is_active, is_admin)
+    """The users of a page, and at the end of each row what it is sorted by."""
+    filters, descending = _filters(is_active, is_admin), order.startswith("-")
+    keys = _order(order)[0]
+
+    def in_order(found: Any, columns: Any) -> Any:
+        return found.order_by(*(columns[key.name].desc() if descending else columns[key.name] for key in keys))
+
+    direct = order != _MATCHED and matches != "few"
     if order == _MATCHED:
-        return _matched_order(filters, after)
-    statement = _found(select(*PUBLIC_COLUMNS).where(*filters), matches)
-    if matches == "few":  # they are sorted anyway; and SQLite sorts no union of unions
-        dialect = "any"
-    keys, descending = _ORDERS[order.removeprefix("-")][0], order.startswith("-")
-    found: Any = statement
-    if after:
-        first, *others = (statement.where(part) for part in _following(keys, descending, dialect))
-        found = union_all(first, *others) if others else first
-        keys = [found.selected_columns[key.name] for key in keys] if others else keys
-    found = found.order_by(*(key.desc() if descending else key for key in keys))
-    return found.limit(bindparam("limit")).offset(bindparam("offset"))
+        found: Any = _by_either_name(filters, after)
+    else:
+        shown = listed(dialect) if direct else [USERS.id] if USERS.id not in keys else []
+        found = _found(select(*shown, *keys).where(*filters), matches)
+        if after:
+            # Where few are found, SQLite sorts them anyway; and it sorts no union of unions.
+            first, *others = (found.where(part) for part in _following(keys, descending, dialect if direct else "any"))
+            found = union_all(first, *others) if others else first
+    found = in_order(found, found.selected_columns).limit(bindparam("limit")).offset(bindparam("offset"))
+    if direct:
+        return found
+    page = found.subquery("page")  # what is only searched for is sorted by itself, before the rest of a user is read
+    return in_order(
+        select(*listed(dialect), *(page.c[key.name] for key in keys)).join(page, page.c.id == USERS.id), page.c
+    )
 
 
 def _following(keys: list[Any], descending: bool, dialect: str) -> list[ColumnElement[bool]]:
@@ -243,8 +246,8 @@ def _last_name(after: bool, is_active: bool | None, is_admin: bool | None) -> Se
     return found.where(*_filters(is_active, is_admin)).limit(1).offset(bindparam("last"))
 
 
-def _matched_order(filters: list[ColumnElement[bool]], after: bool) -> Select[Any]:
-    """Users by the name that matches: two ranges of two indexes, merged, each read no further than the page reaches.
+def _by_either_name(filters: list[ColumnElement[bool]], after: bool) -> Select[Any]:
+    """Ids of users by the name that matches: two ranges of two indexes, each read no further than the page reaches.
 
     Who matches by both names stands under the username only. Those are skipped in the range of addresses, so that one
     is read just as far as the usernames of this page go. To know this before is a statement of its own: MariaDB
@@ -257,9 +260,7 @@ def _matched_order(filters: list[ColumnElement[bool]], after: bool) -> Select[An
     names = _from_here(USERS.username_key, bindparam("edge"), after).where(*filters)
     addresses = _from_here(USERS.email_key, bindparam("edge"), after)
     addresses = addresses.where(not_(_starts(USERS.username_key)), *filters)
-    both = union_all(reach(names), reach(addresses)).subquery("both")
-    page = select(both).order_by(both.c.matched).limit(bindparam("limit")).offset(bindparam("offset")).subquery("page")
-    return select(*PUBLIC_COLUMNS, page.c.matched).join(page, page.c.id == USERS.id).order_by(page.c.matched)
+    return select(union_all(reach(names), reach(addresses)).subquery("both"))
 
 
 def _from_here(key: Any, end: Any, after: bool) -> Select[Any]:

@@ -5,20 +5,15 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import sqlalchemy
-from sqlalchemy import Connection, Row, bindparam, delete, inspect, true
+from sqlalchemy import Connection, Row, bindparam, delete, true
 from sqlmodel import Session, col, select
 
+from userapi.columns import SESSIONS, TAGGED_COLUMNS, USERS
 from userapi.database import note
-from userapi.models import LoginSession, User, UserPublic
+from userapi.models import LoginSession, User
 
 GRACE = timedelta(seconds=10)  # parallel tabs may present the token just rotated out
 CLEANUP = 100  # expired sessions forgotten with each login, at most
-
-# Statements on the hot path are built once, of columns: entities cost three times as much.
-USERS, SESSIONS = inspect(User).local_table.c, inspect(LoginSession).local_table.c
-PUBLIC_FIELDS = tuple(UserPublic.model_fields)
-PUBLIC_COLUMNS = [USERS[name] for name in PUBLIC_FIELDS]
-TAGGED_COLUMNS = [*PUBLIC_COLUMNS, USERS.version]
 
 _CALLER = (
     sqlalchemy.select(*TAGGED_COLUMNS)

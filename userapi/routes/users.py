@@ -1,7 +1,6 @@
 """Users: made, listed, read, changed and deleted."""
 
 from collections.abc import Mapping
-from itertools import repeat
 from typing import Any
 
 from fastapi import Request, Response
@@ -10,13 +9,13 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
 
 from userapi import accounts, listing, routes
+from userapi.columns import PUBLIC_FIELDS
 from userapi.database import Database
 from userapi.dependencies import AdminDep, CallerDep, ClientDep, DatabaseDep, IfMatch, LoginDep, PasswordsDep, TargetDep
 from userapi.errors import INVALID, ErrorCode, Responses, responses
 from userapi.listing import ListQuery
 from userapi.models import UserCreate, UserPatch, UserPublic, UserRegister, UserUpdate
 from userapi.security import Passwords
-from userapi.sessions import PUBLIC_FIELDS
 
 router = routes.router(
     prefix="/users",
@@ -83,14 +82,14 @@ async def register(new: UserRegister, database: DatabaseDep, passwords: Password
 
 
 @router.get("", response_model=list[UserPublic], responses=_LISTED, openapi_extra={"parameters": _LIST_PARAMETERS})
-async def list_users(_: AdminDep, database: DatabaseDep, request: Request) -> Response:
+async def list_users(_: AdminDep, request: Request) -> Response:
     """List users (admins only). `Link` leads to the first, previous, next and, with `total`, last page (RFC 8288)."""
-    query = _list_query(request)
+    query, database = _list_query(request), request.app.state.database
     page = await database.read(listing.find_page, query)
     headers = {"Link": listing.links(query, page, _path(request))}
     if page.total is not None:
         headers["X-Total-Count"] = str(page.total)
-    return _json(list(map(dict, map(zip, repeat(PUBLIC_FIELDS), page.rows))), headers)
+    return Response(page.users, 200, headers, "application/json")
 
 
 @router.get("/me", include_in_schema=False)
@@ -162,9 +161,4 @@ def _path(request: Request) -> str:
 def _user(user: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """An answer with the public fields of a user, and its version as `ETag` (RFC 9110 section 8.8.3)."""
     fields = {name: getattr(user, name) for name in PUBLIC_FIELDS}
-    return _json(fields, {"ETag": f'"{user.version}"', **(headers or {})}, status)
-
-
-def _json(content: Any, headers: Mapping[str, str], status: int = 200) -> Response:
-    """What the database gave is written as it is: validating it again takes longer than to read a page of it."""
-    return Response(to_json(content), status, headers, "application/json")
+    return Response(to_json(fields), status, {"ETag": f'"{user.version}"', **(headers or {})}, "application/json")
