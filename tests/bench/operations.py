@@ -51,11 +51,12 @@ def operations(site: Site, wrk: str | None, wanted: Sequence[str], most: int | N
     recorded = asyncio.run(limits.record(site.url, {name: ours[name] for name in names if name not in SLOW}))
     found: dict[str, dict[str, Measure]] = {}
     for name in names:
-        server = site.cheap if name in {"login4", "create4", "refresh"} else site.ours
+        cheap = name in {"login4", "create4", "refresh"}
+        server, tutorial = (site.cheap, site.cheap_tutorial) if cheap else (site.ours, site.tutorial)
         slow = name in SLOW
         subjects = {OURS: Load(server, ours[name], slow=slow)}
-        if name in theirs and name not in {"search", "create"}:  # it searches for nothing, and hashes at cost 4 only
-            subjects[TUTORIAL] = Load(site.tutorial, theirs[name], slow=slow)
+        if name in theirs:
+            subjects[TUTORIAL] = Load(tutorial, theirs[name], slow=slow)
         if name == "refresh":
             subjects[OURS] = Load(server, chain=partial(_rotation, server, itertools.cycle(site.names(cheap=True))))
         for load in subjects.values():

@@ -30,7 +30,7 @@ JSON = {"Content-Type": "application/json"}
 
 @dataclass(frozen=True)
 class Site:
-    """`cheap` is the service with bcrypt cost 4; users of even number have hashes of that cost, number 0 is admin."""
+    """The `cheap` servers have bcrypt cost 4; users of even number have hashes of that cost, number 0 is admin."""
 
     database: str
     url: str
@@ -38,6 +38,7 @@ class Site:
     ours: Server
     cheap: Server
     tutorial: Server
+    cheap_tutorial: Server
     constant: Server
     hashed: str
 
@@ -85,14 +86,15 @@ def site(database: str, users: int, workers: int, rounds: int) -> Iterator[Site]
         fill(engine, users, *hashed)
         sync_url = engine.url.render_as_string(hide_password=False)
         engine.dispose()
-        ours, cheap, tutorial, constant = servers = [
+        ours, cheap, tutorial, cheap_tutorial, constant = servers = [
             Server(USERAPI, url, folder, workers=workers, rounds=rounds),
             Server(USERAPI, url, folder, workers=workers),
+            Server(TUTORIAL, sync_url, folder, workers=workers, rounds=rounds),
             Server(TUTORIAL, sync_url, folder, workers=workers),
             Server(CONSTANT, url, folder, workers=workers),
         ]
         stack.enter_context(running(*servers))
-        yield Site(kind, url, users, ours, cheap, tutorial, constant, hashed[1])
+        yield Site(kind, url, users, ours, cheap, tutorial, cheap_tutorial, constant, hashed[1])
 
 
 def fill(engine: sa.Engine, users: int, cheap_hash: str, full_hash: str) -> None:
