@@ -93,6 +93,63 @@ class TestCost:
         assert 0 < all_ <= 1.5 * few + 20
 
 
+FILTERS: list[dict[str, Any]] = [
+    {"is_active": True},
+    {"is_active": False},
+    {"is_admin": True},
+    {"is_admin": False},
+    {"is_active": True, "is_admin": True},
+    {"is_active": False, "is_admin": True},
+    {"is_active": True, "is_admin": False},
+]
+
+
+class TestFilters:
+    """A value that nearly all users have, and one that nearly none has: no database is to read or sort them all."""
+
+    @pytest.fixture
+    def people(self, engine: sa.Engine) -> list[dict[str, Any]]:
+        """All users: one of 500 is inactive, one of 2,000 an admin, the first of them inactive, too."""
+        columns = sa.inspect(User).c
+        with engine.begin() as connection:
+            connection.execute(sa.update(User).values(is_active=columns.id % 500 != 1, is_admin=columns.id % 2000 == 1))
+            connection.execute(sa.update(User).where(columns.id == 2001).values(is_active=True))
+            names = ["id", "username", "email", "created_at", "is_active", "is_admin"]
+            found = connection.execute(sa.select(*(columns[name] for name in names)).order_by(columns.id)).mappings()
+            people = [dict(person) for person in found]
+        if engine.dialect.name == "postgresql":
+            with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                connection.exec_driver_sql("VACUUM ANALYZE users")  # or it comes by itself, at any time
+        return people
+
+    @pytest.mark.parametrize("q", [None, "user123", "u"])
+    def test_cost_what_a_page_costs(
+        self, engine: sa.Engine, people: list[dict[str, Any]], q: str | None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Hardly a row, or an instruction, for each of the users, of whom 1 in 200 is shown."""
+        monkeypatch.setattr(listing, "FEW", 300)
+        with engine.begin() as connection:
+            for sort in SORTS:
+                for given in FILTERS:
+                    query = ListQuery(q=q, sort=sort, page_size=100, **given)
+                    shown = people
+                    for name, value in given.items():
+                        shown = [person for person in shown if person[name] is value]
+                    if q:
+                        shown = [person for person in shown if person["username"].startswith(q)]
+                    order = (sort or ("username" if q else "id")).removeprefix("-")
+                    shown = sorted(shown, key=lambda person: (person[order], person["id"]))
+                    shown = shown[::-1] if (sort or "").startswith("-") else shown
+                    first = listing.find_page(connection, query)
+                    assert ids(first) == [person["id"] for person in shown[:100]], query
+                    assert (first.next is None) == (len(shown) <= 100)
+                    if first.next is not None:
+                        following = query.model_copy(update={"after": first.next})
+                        second = listing.find_page(connection, following)
+                        assert ids(second) == [person["id"] for person in shown[100:200]], query
+                    assert 0 < work_of(connection, query) < 1.1 * MANY, query
+
+
 class TestManyMatches:
     """A search that finds more users than are worth sorting goes through the order instead."""
 

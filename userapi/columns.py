@@ -1,4 +1,4 @@
-"""The columns that hot statements are made of, and users as a list shows them: entities cost three times as much."""
+"""The columns that statements are made of, since entities cost three times as much; and users as a list shows them."""
 
 from collections.abc import Sequence
 from itertools import chain, repeat
@@ -13,7 +13,7 @@ from userapi.models import LoginSession, Timestamp, User, UserPublic
 USERS, SESSIONS = inspect(User).local_table.c, inspect(LoginSession).local_table.c
 PUBLIC_FIELDS = tuple(UserPublic.model_fields)
 PUBLIC_COLUMNS: list[ColumnElement[Any]] = [USERS[name] for name in PUBLIC_FIELDS]
-TAGGED_COLUMNS = [*PUBLIC_COLUMNS, USERS.version]
+TAGGED_COLUMNS = [*PUBLIC_COLUMNS, USERS.version]  # for an answer with an ETag
 
 
 def _text(text: str) -> ColumnElement[str]:
@@ -21,9 +21,9 @@ def _text(text: str) -> ColumnElement[str]:
 
 
 def _instant(column: ColumnElement[Any]) -> ColumnElement[str]:
-    """As pydantic writes it; these databases tell it as `2026-01-31 12:00:00.000000`."""
-    written = func.replace(type_coerce(column, String), _text(" "), _text("T"), type_=String)
-    return func.replace(written, _text(".000000"), _text(""), type_=String) + _text("Z")
+    """As pydantic writes it; to these databases it is the text `2026-01-31 12:00:00.000000`."""
+    written = func.replace(type_coerce(column, String), _text(" "), _text("T"), type_=String) + _text("Z")
+    return func.replace(written, _text(".000000Z"), _text("Z"), type_=String)
 
 
 def _truth(name: str) -> ColumnElement[str]:
@@ -49,7 +49,7 @@ def listed(dialect: str) -> list[ColumnElement[Any]]:
 
 
 def json_array(dialect: str, rows: Sequence[Row[Any]]) -> bytes:
-    """Give users as the JSON array of an answer: what the database gave is written as it is, not validated again."""
+    """Give users as a JSON array, not validated again, of rows that begin with the `listed` columns."""
     if dialect in _AS_JSON:
         return f"[{','.join([row[0] for row in rows])}]".encode()
     return to_json(list(map(dict, map(zip, repeat(PUBLIC_FIELDS), rows))))

@@ -8,14 +8,28 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 from urllib.parse import urlencode
 
 from pydantic import AwareDatetime, BaseModel, Field, TypeAdapter, ValidationError, model_validator
-from sqlalchemy import Connection, Row, Select, and_, bindparam, column, func, not_, or_, select, tuple_, union_all
+from sqlalchemy import (
+    Connection,
+    Row,
+    Select,
+    and_,
+    bindparam,
+    column,
+    false,
+    func,
+    not_,
+    or_,
+    select,
+    tuple_,
+    union_all,
+)
 from sqlalchemy.sql.elements import ColumnElement
 
 from userapi.columns import USERS, json_array, listed
 from userapi.models import MAX_EMAIL, UserId, canonical
 
 MAX_ROWS = 2**31 - 1
-FEW = 5000  # matches of a search that are found and then sorted, rather than looked for in the order wanted
+FEW = 5000  # users that are found and then sorted, rather than looked for in the order wanted
 LAST_CHARACTER = "\U0010ffff"
 
 Sort = Literal["id", "-id", "username", "-username", "email", "-email", "created_at", "-created_at"]
@@ -79,11 +93,27 @@ class Page(NamedTuple):
     total: int | None
 
 
+class _Filters(NamedTuple):
+    """What else must hold of users; and the column of these whose index may be used, if not each may (None)."""
+
+    is_active: bool | None
+    is_admin: bool | None
+    guide: str | None = None
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        columns = [(USERS.is_active, self.is_active), (USERS.is_admin, self.is_admin)]
+        return [
+            (column if self.guide in (None, column.name) else func.coalesce(column, false())) == value
+            for column, value in columns
+            if value is not None
+        ]
+
+
 def find_page(connection: Connection, query: ListQuery) -> Page:
     """Give the users of a page or after a cursor."""
     offset = 0 if query.after else (query.page - 1) * query.page_size
     parameters: dict[str, Any] = {"limit": query.page_size + 1, "offset": offset, "reach": offset + query.page_size + 1}
-    parameters["last"] = parameters["reach"] - 1
+    parameters |= {"last": parameters["reach"] - 1, "few": FEW}
     if query.q is not None:
         prefix = canonical(query.q.strip())
         parameters |= {"low": prefix, "high": prefix + LAST_CHARACTER}
@@ -91,16 +121,16 @@ def find_page(connection: Connection, query: ListQuery) -> Page:
         parameters |= {f"after_{n}": value for n, value in enumerate(_decode(query.after, query.order))}
         if query.order == _MATCHED:
             parameters["after_0"] = max(parameters["after_0"], parameters["low"])
-    after, filters = query.after is not None, (query.is_active, query.is_admin)
+    dialect, after = connection.dialect.name, query.after is not None
+    filters = _Filters(query.is_active, query.is_admin, _guide(connection, query))
     matches = last_name = None
     if query.order == _MATCHED:
-        last_name = connection.scalars(_last_name(after, *filters), parameters).first()
+        last_name = connection.scalars(_last_name(after, filters), parameters).first()
         parameters["edge"] = parameters["high"] if last_name is None else last_name
     if query.q is not None and (query.sort or query.total):
         matches = "few" if connection.scalars(_MATCHES, parameters).one() < FEW else "many"
-    dialect = connection.dialect.name
-    rows = connection.execute(_statement(dialect, query.order, after, matches, *filters), parameters).all()
-    total = connection.scalars(_count(matches, *filters), parameters).one() if query.total else None
+    rows = connection.execute(_statement(dialect, query.order, after, matches, filters), parameters).all()
+    total = connection.scalars(_count(matches, filters), parameters).one() if query.total else None
     more = len(rows) > query.page_size or bool(rows and last_name)  # up to the last name some may be gone by now
     shown = rows[: query.page_size]
     return Page(json_array(dialect, shown), _encode(shown[-1], query.order) if more else None, total)
@@ -159,9 +189,22 @@ def _starts(column: Any) -> ColumnElement[bool]:
     return and_(column >= bindparam("low"), column < bindparam("high"))
 
 
-def _filters(is_active: bool | None, is_admin: bool | None) -> list[ColumnElement[bool]]:
-    wanted = [(USERS.is_active, is_active), (USERS.is_admin, is_admin)]
-    return [column == value for column, value in wanted if value is not None]
+def _guide(connection: Connection, query: ListQuery) -> str | None:
+    """Find the filter that leaves few users; "" if none does, None if the database chooses well by itself.
+
+    SQLite does not know how often a value occurs: for the active users in any order it would take the index of
+    `is_active`, and sort nearly all there are; so would MariaDB under both filters. They shall see what helps.
+    """
+    dialect = connection.dialect.name
+    given = {name: value for name in _AT_MOST_FEW if (value := getattr(query, name)) is not None}
+    if not given or dialect == "postgresql" or (len(given) == 1 and dialect == "mysql"):
+        return None
+    if len(given) == 1 and not query.q and query.order in {"id", "-id"}:
+        return None
+    for name, value in given.items():
+        if connection.scalars(_AT_MOST_FEW[name], {"value": value, "few": FEW}).one() < FEW:
+            return name
+    return ""
 
 
 def _found(statement: Select[Any], matches: str | None) -> Select[Any]:
@@ -177,37 +220,42 @@ def _found(statement: Select[Any], matches: str | None) -> Select[Any]:
 
 
 @lru_cache(256)
-def _count(matches: str | None, is_active: bool | None, is_admin: bool | None) -> Any:
-    counted = select(func.count()).select_from(USERS.id.table).where(*_filters(is_active, is_admin))
-    return _found(counted, matches)
+def _count(matches: str | None, filters: _Filters) -> Any:
+    filters = filters._replace(guide=filters.guide or None)  # to count many users, too, an index has less to read
+    return _found(select(func.count()).select_from(USERS.id.table).where(*filters.conditions()), matches)
 
 
 _ALL_MATCHES = union_all(
     *(
-        select(select(USERS.id).where(_starts(key)).limit(FEW).subquery().c.id)
+        select(select(USERS.id).where(_starts(key)).limit(bindparam("few")).subquery().c.id)
         for key in (USERS.username_key, USERS.email_key)
     )
 )
 _MATCHES = select(func.count()).select_from(_ALL_MATCHES.subquery())
+_AT_MOST_FEW = {
+    name: select(func.count()).select_from(
+        select(USERS.id).where(USERS[name] == bindparam("value")).limit(bindparam("few")).subquery()
+    )
+    for name in ("is_admin", "is_active")
+}
 
 
 @lru_cache(512)
-def _statement(
-    dialect: str, order: str, after: bool, matches: str | None, is_active: bool | None, is_admin: bool | None
-) -> Any:
+def _statement(dialect: str, order: str, after: bool, matches: str | None, filters: _Filters) -> Any:
     """The users of a page, and at the end of each row what it is sorted by."""
-    filters, descending = _filters(is_active, is_admin), order.startswith("-")
-    keys = _order(order)[0]
+    keys, descending = _order(order)[0], order.startswith("-")
 
     def in_order(found: Any, columns: Any) -> Any:
         return found.order_by(*(columns[key.name].desc() if descending else columns[key.name] for key in keys))
 
-    direct = order != _MATCHED and matches != "few"
+    # What has to be sorted is sorted by ids and keys only; the rest of a user is read for the page alone.
+    direct = order != _MATCHED and matches != "few" and not filters.guide
     if order == _MATCHED:
         found: Any = _by_either_name(filters, after)
     else:
-        shown = listed(dialect) if direct else [USERS.id] if USERS.id not in keys else []
-        found = _found(select(*shown, *keys).where(*filters), matches)
+        found = _found(
+            select(*(listed(dialect) if direct else [USERS.id]), *keys).where(*filters.conditions()), matches
+        )
         if after:
             # Where few are found, SQLite sorts them anyway; and it sorts no union of unions.
             first, *others = (found.where(part) for part in _following(keys, descending, dialect if direct else "any"))
@@ -215,10 +263,9 @@ def _statement(
     found = in_order(found, found.selected_columns).limit(bindparam("limit")).offset(bindparam("offset"))
     if direct:
         return found
-    page = found.subquery("page")  # what is only searched for is sorted by itself, before the rest of a user is read
-    return in_order(
-        select(*listed(dialect), *(page.c[key.name] for key in keys)).join(page, page.c.id == USERS.id), page.c
-    )
+    page = found.subquery("page")
+    users = select(*listed(dialect), *(page.c[key.name] for key in keys)).join(page, page.c.id == USERS.id)
+    return in_order(users, page.c)
 
 
 def _following(keys: list[Any], descending: bool, dialect: str) -> list[ColumnElement[bool]]:
@@ -240,13 +287,13 @@ def _following(keys: list[Any], descending: bool, dialect: str) -> list[ColumnEl
 
 
 @lru_cache(32)
-def _last_name(after: bool, is_active: bool | None, is_admin: bool | None) -> Select[Any]:
+def _last_name(after: bool, filters: _Filters) -> Select[Any]:
     """The username that a page and the sign of a next one reach, were it of usernames only."""
     found = _from_here(USERS.username_key, bindparam("high"), after).with_only_columns(USERS.username_key)
-    return found.where(*_filters(is_active, is_admin)).limit(1).offset(bindparam("last"))
+    return found.where(*filters.conditions()).limit(1).offset(bindparam("last"))
 
 
-def _by_either_name(filters: list[ColumnElement[bool]], after: bool) -> Select[Any]:
+def _by_either_name(filters: _Filters, after: bool) -> Select[Any]:
     """Ids of users by the name that matches: two ranges of two indexes, each read no further than the page reaches.
 
     Who matches by both names stands under the username only. Those are skipped in the range of addresses, so that one
@@ -257,9 +304,9 @@ def _by_either_name(filters: list[ColumnElement[bool]], after: bool) -> Select[A
     def reach(found: Select[Any]) -> Any:
         return select(found.limit(bindparam("reach")).subquery())
 
-    names = _from_here(USERS.username_key, bindparam("edge"), after).where(*filters)
+    names = _from_here(USERS.username_key, bindparam("edge"), after).where(*filters.conditions())
     addresses = _from_here(USERS.email_key, bindparam("edge"), after)
-    addresses = addresses.where(not_(_starts(USERS.username_key)), *filters)
+    addresses = addresses.where(not_(_starts(USERS.username_key)), *filters.conditions())
     return select(union_all(reach(names), reach(addresses)).subquery("both"))
 
 
