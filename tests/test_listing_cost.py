@@ -9,8 +9,8 @@ import sqlalchemy as sa
 
 from tests.bench.site import fill
 from tests.service import sync_engine
-from userapi import listing
-from userapi.listing import ListQuery
+from userapi import finding
+from userapi.listing import ListQuery, Page
 from userapi.models import User
 
 MANY = 20_000
@@ -28,11 +28,11 @@ def work_of(connection: sa.Connection, query: ListQuery) -> int:
 
         raw: Any = connection.connection.dbapi_connection
         raw.set_progress_handler(step, 1)
-        listing.find_page(connection, query)
+        finding.find_page(connection, query)
         raw.set_progress_handler(None, 1)
         return steps
     before = rows_read(connection)
-    listing.find_page(connection, query)
+    finding.find_page(connection, query)
     return rows_read(connection) - before
 
 
@@ -45,7 +45,7 @@ def rows_read(connection: sa.Connection) -> int:
     return sum(int(value) for _, value in counters)
 
 
-def ids(page: listing.Page) -> list[int]:
+def ids(page: Page) -> list[int]:
     return [user["id"] for user in json.loads(page.users)]
 
 
@@ -67,7 +67,7 @@ class TestCost:
         with engine.begin() as connection:
             for sort, q in [(sort, None) for sort in SORTS] + [(None, "user")]:
                 far = ListQuery(q=q, sort=sort, page_size=100, page=MANY // 100 - 3)
-                cursor = listing.find_page(connection, far).next
+                cursor = finding.find_page(connection, far).next
                 first = work_of(connection, ListQuery(q=q, sort=sort, page_size=100))
                 deep = work_of(connection, ListQuery(q=q, sort=sort, page_size=100, after=cursor))
                 assert 0 < deep <= 1.6 * first, (sort, q, first, deep)
@@ -127,7 +127,7 @@ class TestFilters:
         self, engine: sa.Engine, people: list[dict[str, Any]], q: str | None, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Hardly a row, or an instruction, for each of the users, of whom 1 in 200 is shown."""
-        monkeypatch.setattr(listing, "FEW", 300)
+        monkeypatch.setattr(finding, "FEW", 300)
         with engine.begin() as connection:
             for sort in SORTS:
                 for given in FILTERS:
@@ -140,12 +140,12 @@ class TestFilters:
                     order = (sort or ("username" if q else "id")).removeprefix("-")
                     shown = sorted(shown, key=lambda person: (person[order], person["id"]))
                     shown = shown[::-1] if (sort or "").startswith("-") else shown
-                    first = listing.find_page(connection, query)
+                    first = finding.find_page(connection, query)
                     assert ids(first) == [person["id"] for person in shown[:100]], query
                     assert (first.next is None) == (len(shown) <= 100)
                     if first.next is not None:
                         following = query.model_copy(update={"after": first.next})
-                        second = listing.find_page(connection, following)
+                        second = finding.find_page(connection, following)
                         assert ids(second) == [person["id"] for person in shown[100:200]], query
                     assert 0 < work_of(connection, query) < 1.1 * MANY, query
 
@@ -156,17 +156,17 @@ class TestManyMatches:
     def test_comes_in_the_order_asked_for_and_is_counted(self, engine: sa.Engine) -> None:
         with engine.begin() as connection:
             query = ListQuery(q="USER", sort="-created_at", total=True, page_size=3)
-            page = listing.find_page(connection, query)
+            page = finding.find_page(connection, query)
             assert ids(page) == [MANY, MANY - 1, MANY - 2]
             assert page.total == MANY
-            following = listing.find_page(connection, query.model_copy(update={"after": page.next, "total": False}))
+            following = finding.find_page(connection, query.model_copy(update={"after": page.next, "total": False}))
             assert ids(following) == [MANY - 3, MANY - 4, MANY - 5]
-            assert listing.find_page(connection, ListQuery(q="user1", sort="id", total=True)).total == 11_111
+            assert finding.find_page(connection, ListQuery(q="user1", sort="id", total=True)).total == 11_111
 
     def test_is_counted_in_its_own_order_too(self, engine: sa.Engine) -> None:
         with engine.begin() as connection:
-            assert listing.find_page(connection, ListQuery(q="u", total=True)).total == MANY
-            assert listing.find_page(connection, ListQuery(q="u", total=True, is_admin=True)).total == 1
+            assert finding.find_page(connection, ListQuery(q="u", total=True)).total == MANY
+            assert finding.find_page(connection, ListQuery(q="u", total=True, is_admin=True)).total == 1
 
     def test_loses_nobody_though_users_vanish_between_its_statements(self, engine: sa.Engine) -> None:
         columns, gone, address = sa.inspect(User).c, ["user0", "user1", "user10"], "user10006@"
@@ -185,7 +185,7 @@ class TestManyMatches:
             sa.event.listen(connection, "after_cursor_execute", vanish)
             query, found = ListQuery(q="user"), []
             for _ in range(3):
-                page = listing.find_page(connection, query)
+                page = finding.find_page(connection, query)
                 assert page.next
                 found += [address if user_id == MANY else f"user{user_id - 1}" for user_id in ids(page)]
                 query = query.model_copy(update={"after": page.next})

@@ -8,7 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
 
-from userapi import accounts, listing, routes
+from userapi import accounts, finding, listing, routes
 from userapi.columns import PUBLIC_FIELDS
 from userapi.database import Database
 from userapi.dependencies import AdminDep, CallerDep, ClientDep, DatabaseDep, IfMatch, LoginDep, PasswordsDep, TargetDep
@@ -85,7 +85,7 @@ async def register(new: UserRegister, database: DatabaseDep, passwords: Password
 async def list_users(_: AdminDep, request: Request) -> Response:
     """List users (admins only). `Link` leads to the first, previous, next and, with `total`, last page (RFC 8288)."""
     query, database = _list_query(request), request.app.state.database  # not asked for: each dependency costs 10 us
-    page = await database.read(listing.find_page, query)
+    page = await database.read(finding.find_page, query)
     headers = {"Link": listing.links(query, page, _path(request))}
     if page.total is not None:
         headers["X-Total-Count"] = str(page.total)
