@@ -159,7 +159,7 @@ def _following(keys: list[Any], descending: bool, dialect: str) -> list[ColumnEl
     return parts if dialect == "sqlite" else [or_(*parts)]
 
 
-@lru_cache(32)
+@lru_cache(64)
 def _last_name(after: bool, filters: _Filters) -> Select[Any]:
     """The username that a page and the sign of a next one reach, were it of usernames only."""
     found = _from_here(USERS.username_key, bindparam("high"), after).with_only_columns(USERS.username_key)
