@@ -1,17 +1,89 @@
-"""Alembic's environment: how migrations reach the database that the service's settings name."""
+"""Alembic's environment: how migrations reach the database that the service's settings name, and how they are made."""
 
 import asyncio
-from typing import Any
+import subprocess
+import sys
+from importlib.util import find_spec
+from typing import Any, Literal
 
-from sqlalchemy import Connection
+from alembic.autogenerate.api import AutogenContext
+from alembic.ddl.sqlite import SQLiteImpl
+from alembic.operations.batch import ApplyBatchImpl
+from alembic.operations.ops import DropIndexOp, DropTableOp, MigrationScript, ModifyTableOps
+from alembic.script import write_hooks
+from alembic.util import CommandError, msg
+from sqlalchemy import Connection, String, Table, TypeDecorator, text
 from sqlmodel import SQLModel
 
-import userapi.models  # noqa: F401 - fills the metadata
 from alembic import context
-from userapi.database import Database, driver_url
-from userapi.settings import SettingsError, load_settings
+from userapi.kit.database import Database, driver_url
+from userapi.models import Timestamp
+from userapi.settings import CoreSettings, SettingsError, load
 
-OPTIONS: dict[str, Any] = {"target_metadata": SQLModel.metadata, "render_as_batch": True}
+
+class SQLite(SQLiteImpl):
+    """SQLite with AUTOINCREMENT kept when a batch builds a table anew, so that a deleted id never comes again."""
+
+    __dialect__ = "sqlite"  # takes the place of Alembic's own
+
+    def prep_table_for_batch(self, batch_impl: ApplyBatchImpl, table: Table) -> None:
+        """Give the new table the old one's AUTOINCREMENT and the highest id it ever had."""
+        super().prep_table_for_batch(batch_impl, table)
+        new = batch_impl.new_table
+        if self.connection is None or self.as_sql or new is None:
+            return
+        names = {"old": table.name, "new": new.name}
+        made_by = text("SELECT sql FROM sqlite_master WHERE type = 'table' AND name = :old")
+        if "AUTOINCREMENT" in self.connection.execute(made_by, names).scalar_one().upper():
+            new.dialect_options["sqlite"]["autoincrement"] = True
+            copy = "INSERT INTO sqlite_sequence (name, seq) SELECT :new, seq FROM sqlite_sequence WHERE name = :old"
+            self.connection.execute(text(copy), names)
+
+
+def render_plainly(kind: str, item: Any, autogen: AutogenContext) -> str | Literal[False]:
+    """Return the plain SQLAlchemy type to write into a migration, which must outlive the models' own types.
+
+    Raises: CommandError, for a text without a length: MySQL makes no such column.
+    """
+    if kind != "type" or not isinstance(item, TypeDecorator):
+        return False
+    if isinstance(item, Timestamp):
+        autogen.imports.add("from sqlalchemy.dialects import mysql")
+        return 'sa.DateTime(timezone=True).with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")'
+    if isinstance(item.impl, String) and item.impl.length is None:
+        raise CommandError("a text of the models has no length: give its type Field(max_length=...)")
+    return f"sa.{item.impl!r}"
+
+
+def drop_no_index_before_its_table(_context: object, _revision: object, scripts: list[MigrationScript]) -> None:
+    """Leave the indexes of a table to `drop_table`: MySQL refuses to drop one that a foreign key needs."""
+    for steps in [steps for script in scripts for steps in (script.upgrade_ops, script.downgrade_ops) if steps]:
+        dropped = {step.table_name for step in steps.ops if isinstance(step, DropTableOp)}
+        steps.ops = [
+            step
+            for step in steps.ops
+            if not isinstance(step, ModifyTableOps)
+            or step.table_name not in dropped
+            or not all(isinstance(change, DropIndexOp) for change in step.ops)
+        ]
+
+
+@write_hooks.register("ruff")
+def tidy(path: str, _options: dict[str, Any]) -> None:
+    """Sort the imports of a new migration and format it."""
+    if find_spec("ruff") is None:
+        msg(f"ruff is not installed (see tests/requirements.txt): {path} is as Alembic wrote it")
+        return
+    for command in (["check", "--fix-only"], ["format"]):
+        subprocess.run([sys.executable, "-m", "ruff", *command, "--quiet", path], check=False)  # noqa: S603
+
+
+OPTIONS: dict[str, Any] = {
+    "target_metadata": SQLModel.metadata,
+    "render_as_batch": True,
+    "render_item": render_plainly,
+    "process_revision_directives": drop_no_index_before_its_table,
+}
 
 
 def run_migrations(connection: Connection) -> None:
@@ -23,7 +95,8 @@ def run_migrations(connection: Connection) -> None:
 
 
 async def run_on_own_connection() -> None:
-    database = Database(load_settings().url)
+    """Run what the command asked for on the database that the settings name."""
+    database = Database(load(CoreSettings).url)
     try:
         await database.migrate(run_migrations)
     finally:
@@ -32,7 +105,7 @@ async def run_on_own_connection() -> None:
 
 try:
     if context.is_offline_mode():
-        context.configure(url=driver_url(load_settings().url), literal_binds=True, **OPTIONS)
+        context.configure(url=driver_url(load(CoreSettings).url), literal_binds=True, **OPTIONS)
         with context.begin_transaction():
             context.run_migrations()
     elif "connection" in context.config.attributes:

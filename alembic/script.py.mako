@@ -1,11 +1,18 @@
-"""${message}"""
+<%
+    steps = upgrades + downgrades
+    title = message[:1].upper() + message[1:].rstrip(".")
+%>"""${title}."""
 
+% if "sa." in steps:
 import sqlalchemy as sa
-import sqlmodel
-from alembic import op
+% endif
+% if imports:
+${imports}
+% endif
 
-import userapi.models
-${imports if imports else ""}
+% if "op." in steps:
+from alembic import op
+% endif
 
 revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}

@@ -1,14 +1,17 @@
 """The service's settings: the only reader of the environment and of `.env`."""
 
 import re
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from userapi.logs import LogFormat
+from userapi.errors import Refusal
+from userapi.kit.logs import LogFormat
+
+S = TypeVar("S", bound="CoreSettings")
 
 MIN_SECRET_BYTES = 32  # RFC 7518 section 3.2: an HS256 key is at least as long as its hash
 
@@ -21,12 +24,12 @@ _PLACEHOLDER = re.compile(
 )
 
 
-class SettingsError(Exception):
+class SettingsError(Refusal):
     """The settings cannot be used; the message is one readable sentence a line."""
 
 
-class Settings(BaseSettings):
-    """Each field is one environment variable of the same name in capitals."""
+class CoreSettings(BaseSettings):
+    """The settings of users and login. Each field is one environment variable of the same name in capitals."""
 
     model_config = SettingsConfigDict(env_file=".env", env_ignore_empty=True, extra="ignore", hide_input_in_errors=True)
 
@@ -59,7 +62,6 @@ class Settings(BaseSettings):
     forwarded_allow_ips: str = Field(
         "", description="Addresses of the proxies whose `X-Forwarded-*` headers are believed, separated by commas"
     )
-    registration_enabled: bool = Field(False, description="Whether anybody may make an account: POST /register")
     migrate_on_start: bool | None = Field(
         None, description="Bring the schema to head before serving; unset: yes on SQLite, no elsewhere"
     )
@@ -103,7 +105,7 @@ class Settings(BaseSettings):
 
     @property
     def url(self) -> URL:
-        """The database's URL as typed."""
+        """Return the database's URL as typed."""
         return make_url(self.database_url)
 
     @property
@@ -113,14 +115,15 @@ class Settings(BaseSettings):
 
 
 def split_secrets(secrets: str) -> list[str]:
-    """Give the signing keys of a list, the one that signs first."""
+    """Return the signing keys of a list, the one that signs first."""
     return re.split(r"[,\s]+", secrets.strip(", \n"))
 
 
 def check_secret(secret: str) -> None:
     """Refuse a signing key that is too short or looks copied.
 
-    Raises: ValueError saying which.
+    Raises:
+        ValueError: It is; the message says which.
     """
     if len(secret.encode()) < MIN_SECRET_BYTES:
         raise ValueError(f"is shorter than {MIN_SECRET_BYTES} bytes")
@@ -128,13 +131,14 @@ def check_secret(secret: str) -> None:
         raise ValueError("is a placeholder, not a secret; make one with: openssl rand -hex 32")
 
 
-def load_settings() -> Settings:
-    """Read the settings from the environment and `.env`.
+def load(kind: type[S]) -> S:
+    """Return the settings of a kind, read from the environment and `.env`.
 
-    Raises: SettingsError with one line for each wrong setting; values are not repeated, they may be secret.
+    Raises:
+        SettingsError: Some are wrong, a line each. Values are not repeated, for they may be secret.
     """
     try:
-        return Settings()
+        return kind()
     except ValidationError as error:
         raise SettingsError("\n".join(_explain(item) for item in error.errors())) from None
 

@@ -1,11 +1,11 @@
-"""users and login sessions"""
+"""Users and login sessions."""
 
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.mysql import DATETIME
 
 from alembic import op
-from userapi.models import Timestamp, key_type
 
 revision = "0001"
 down_revision = None
@@ -13,6 +13,16 @@ branch_labels = None
 depends_on = None
 
 TABLE: dict[str, Any] = {"mysql_charset": "utf8mb4", "mysql_engine": "InnoDB", "sqlite_autoincrement": True}
+TIMESTAMP = sa.DateTime(timezone=True).with_variant(DATETIME(fsp=6), "mysql", "mariadb")
+
+
+def key(length: int) -> sa.String:
+    """Return a text type that compares by code point on every database."""
+    return (
+        sa.String(length)
+        .with_variant(sa.String(length, collation="C"), "postgresql")
+        .with_variant(sa.String(length, collation="utf8mb4_bin"), "mysql", "mariadb")
+    )
 
 
 def upgrade() -> None:
@@ -24,10 +34,10 @@ def upgrade() -> None:
         sa.Column("age", sa.Integer(), nullable=True),
         sa.Column("is_admin", sa.Boolean(), nullable=False),
         sa.Column("is_active", sa.Boolean(), nullable=False),
-        sa.Column("created_at", Timestamp(), nullable=False),
-        sa.Column("updated_at", Timestamp(), nullable=True),
-        sa.Column("username_key", key_type(20), nullable=False),
-        sa.Column("email_key", key_type(254), nullable=False),
+        sa.Column("created_at", TIMESTAMP, nullable=False),
+        sa.Column("updated_at", TIMESTAMP, nullable=True),
+        sa.Column("username_key", key(20), nullable=False),
+        sa.Column("email_key", key(254), nullable=False),
         sa.Column("hashed_password", sa.String(100), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_users"),
@@ -43,9 +53,9 @@ def upgrade() -> None:
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("user_id", sa.Integer(), nullable=False),
         sa.Column("generation", sa.Integer(), nullable=False),
-        sa.Column("created_at", Timestamp(), nullable=False),
-        sa.Column("rotated_at", Timestamp(), nullable=False),
-        sa.Column("expires_at", Timestamp(), nullable=False),
+        sa.Column("created_at", TIMESTAMP, nullable=False),
+        sa.Column("rotated_at", TIMESTAMP, nullable=False),
+        sa.Column("expires_at", TIMESTAMP, nullable=False),
         sa.Column("user_agent", sa.String(255), nullable=True),
         sa.Column("ip", sa.String(45), nullable=True),
         sa.PrimaryKeyConstraint("id", name="pk_login_sessions"),

@@ -1,0 +1,34 @@
+"""The one list of what the service can do beyond users and login: here a capability is plugged in, or left out."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import click
+from fastapi import APIRouter
+
+from userapi.kit.announcements import Announcements
+from userapi.registration import routes as registration
+from userapi.registration.settings import RegistrationSettings
+
+
+class Settings(RegistrationSettings):
+    """All settings: a capability that has some is one of the bases here."""
+
+
+@dataclass(frozen=True)
+class Capability:
+    """What a folder gives the service; all of it may be left out."""
+
+    name: str
+    routers: Callable[[Settings], Sequence[APIRouter]] = lambda _: ()
+    commands: Sequence[click.Command] = ()
+    listen: Callable[[Announcements], None] = lambda _: None  # subscribe to what rules announce
+    # Work beside the requests of each worker, given the services: begun before the first request, ended after the last.
+    background: Callable[[Any], AbstractAsyncContextManager[None]] | None = None
+
+
+CAPABILITIES = [
+    Capability("registration", routers=registration.routers),
+]

@@ -1,0 +1,55 @@
+"""What commands share: they run with the services that the settings name, and say what is wrong in one sentence."""
+
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
+from typing import Any, NoReturn, TypeVar
+
+import click
+
+from userapi.errors import ApiError, Refusal
+
+R = TypeVar("R")
+
+OpenServices = Callable[[], AbstractAsyncContextManager[Any]]  # what the context of a command carries
+
+
+def run(work: Callable[[Any], Coroutine[Any, Any, R]]) -> R:
+    """Return what `work(services)` returns; end the process with exit code 1 if it is refused."""
+    open_services: OpenServices = click.get_current_context().obj
+
+    async def opened() -> R:
+        async with open_services() as services:
+            return await work(services)
+
+    return refusing(lambda: asyncio.run(opened()))
+
+
+def refusing(work: Callable[[], R]) -> R:
+    """Return what `work()` returns; end the process with exit code 1 if it is refused."""
+    try:
+        return work()
+    except (Refusal, ApiError) as error:
+        fail(str(error))
+
+
+def new_password(from_stdin: bool) -> str:
+    """Return a password: the first line of standard input, or what is typed twice at the terminal."""
+    if from_stdin:
+        return sys.stdin.readline().rstrip("\r\n")
+    if not sys.stdin.isatty():
+        fail("no terminal to ask for the password: use --password-stdin")
+    password: str = click.prompt("Password", hide_input=True, confirmation_prompt=True)
+    return password
+
+
+def reason(item: Any) -> str:
+    """Return why a field was found invalid, of one of pydantic's errors."""
+    return str(item["msg"]).removeprefix("Value error, ")
+
+
+def fail(message: str) -> NoReturn:
+    """End the process with exit code 1 and a sentence on standard error."""
+    click.echo(f"error: {message}", err=True)
+    sys.exit(1)

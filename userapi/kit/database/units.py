@@ -1,0 +1,226 @@
+"""Units of work: the one place that begins, commits, rolls back and runs again."""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from sqlalchemy import URL, Connection, Engine
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import NullPool
+from sqlalchemy.util import greenlet_spawn
+from sqlmodel import Session
+
+from userapi.errors import DatabaseUnavailable
+from userapi.kit.announcements import Announcements
+from userapi.kit.database.engines import driver_url, server_engine, sqlite_engine, sqlite_file
+from userapi.kit.database.faults import (
+    AskAfterRollback,
+    CommitLost,
+    RunAgain,
+    is_busy,
+    is_conflict,
+    is_disconnect,
+)
+from userapi.kit.database.locks import MIGRATION_SECONDS, locked_mysql, locked_postgresql, locked_sqlite
+
+log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+UNIT_SECONDS = 8  # a unit: its wait for a connection, and all its runs, should the server fall silent
+INSIST_SECONDS = 0.25  # after cancelling a run, before cancelling what it does about that
+BUSY_SECONDS = 5  # waiting for SQLite's write lock, unless the URL says timeout=
+RERUNS = 3  # of a unit that lost a deadlock or a serialization conflict
+POOL_SIZE = 5  # connections of a process that read, and as many that write
+POOL_SECONDS = 3  # waiting for one of them
+POOL: dict[str, Any] = {"pool_size": POOL_SIZE, "max_overflow": 0, "pool_timeout": POOL_SECONDS, "pool_use_lifo": True}
+
+
+class Database:
+    """Units of work on one database.
+
+    A unit is a plain function `work(db, *args)`, or `work(connection, *args)` if it only reads: entities and their
+    session cost a read more than the query. It takes and returns values, schemas or detached rows, never a table object
+    made outside, since it may run again on a fresh session; and it waits for nothing but the database.
+
+    On a server a unit runs in a greenlet over an async driver. On SQLite it runs right here, on the event loop: a point
+    query takes about 10 us, handing it to a thread and back several hundred. What could hold the loop, waiting for
+    another process's lock, is not done inside SQLite but here, between two runs.
+    """
+
+    def __init__(self, url: URL | str, announcements: Announcements | None = None) -> None:
+        """Prepare for `url`, as a person types it; nothing connects before the first unit."""
+        self._url = driver_url(url)
+        self._announcements = announcements or Announcements()
+        self._sqlite = self._url.get_backend_name() == "sqlite"
+        if self._sqlite:
+            self._file = sqlite_engine(self._url, busy_seconds=0)
+            self._kept: Connection | None = None
+        else:
+            # Reads in autocommit save the round trips of BEGIN and ROLLBACK.
+            self._reader = server_engine(self._url, isolation_level="AUTOCOMMIT", skip_autocommit_rollback=True, **POOL)
+            self._writer = server_engine(self._url, isolation_level="READ COMMITTED", **POOL)
+        busy_seconds = float(str(self._url.query.get("timeout", BUSY_SECONDS))) if self._sqlite else 0.0
+        self._turn_seconds = busy_seconds if self._sqlite else POOL_SECONDS
+        self._unit_seconds = busy_seconds if self._sqlite else UNIT_SECONDS
+        # First come, first served: SQLAlchemy's pool serves whoever asks at the moment when a connection comes free.
+        self._reading = asyncio.Semaphore(POOL_SIZE)
+        self._writing = asyncio.Semaphore(1 if self._sqlite else POOL_SIZE)
+
+    async def read(self, work: Callable[Concatenate[Connection, P], R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run a unit that changes nothing, in autocommit: each statement sees what is committed by then.
+
+        On SQLite all have the same connection, until one fails: taking one from a pool costs more than the query.
+
+        Raises:
+            DatabaseUnavailable: The database does not answer in time.
+        """
+
+        def on_file() -> R:
+            if self._kept is None:
+                self._kept = self._file.connect()
+            try:
+                return work(self._kept, *args, **kwargs)
+            except BaseException:
+                self._let_go()
+                raise
+
+        def on_server() -> R:
+            with self._reader.sync_engine.connect() as connection:
+                return work(connection, *args, **kwargs)
+
+        if self._sqlite:
+            return await self._mapped(self._run(on_file, time.monotonic() + self._unit_seconds))
+        return await self._mapped(self._run_in_turn(self._reading, on_server))
+
+    async def write(self, work: Callable[Concatenate[Session, P], R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run a unit and commit it; when this returns, the change is durable.
+
+        Raises:
+            DatabaseUnavailable: The database does not answer in time, or the connection broke during the commit, so
+                that nobody knows whether it happened.
+        """
+        engine = self._file if self._sqlite else self._writer.sync_engine
+
+        def unit() -> R:
+            return self._unit(engine, lambda db: work(db, *args, **kwargs))
+
+        return await self._mapped(self._run_in_turn(self._writing, unit))
+
+    async def migrate(self, work: Callable[[Connection], R]) -> R:
+        """Run `work` on a connection without time limits, one process at a time, and commit it."""
+        if self._sqlite:
+            patient = self._file if sqlite_file(self._url) is None else sqlite_engine(self._url, MIGRATION_SECONDS)
+            try:
+                with patient.connect() as connection:
+                    return locked_sqlite(connection, work)
+            finally:
+                if patient is not self._file:
+                    patient.dispose()
+        engine = server_engine(self._url, limited=False, poolclass=NullPool)
+        locked = locked_postgresql if self._url.get_backend_name() == "postgresql" else locked_mysql
+        async with engine.connect() as connection:
+            return await connection.run_sync(locked, work)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        if self._sqlite:
+            self._let_go()
+            self._file.dispose()
+        else:
+            await self._reader.dispose()
+            await self._writer.dispose()
+
+    def _let_go(self) -> None:
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            kept.close()
+
+    async def _mapped(self, run: Awaitable[R]) -> R:
+        try:
+            return await run
+        except (OperationalError, InterfaceError, PoolTimeout, TimeoutError, CommitLost, RunAgain) as error:
+            log.error("database unavailable: %s", str(error).partition("\n")[0] or type(error).__name__)
+            raise DatabaseUnavailable from error
+
+    async def _run_in_turn(self, turns: asyncio.Semaphore, unit: Callable[[], R]) -> R:
+        deadline = time.monotonic() + self._unit_seconds
+        if turns.locked():
+            async with asyncio.timeout(self._turn_seconds):
+                await turns.acquire()
+        else:
+            await turns.acquire()
+        try:
+            return await self._run(unit, deadline)
+        finally:
+            turns.release()
+
+    async def _run(self, unit: Callable[[], R], deadline: float) -> R:
+        reconnects, reruns, pause = 1, RERUNS, 0.001
+        while True:
+            try:
+                if self._sqlite:
+                    return unit()
+                async with within(deadline - time.monotonic()):
+                    return await greenlet_spawn(unit)  # what AsyncSession.run_sync does, for 100 us less
+            except (DBAPIError, RunAgain) as error:
+                if is_busy(error) and time.monotonic() + pause < deadline:
+                    pause = min(pause * 2, 0.05)
+                elif is_disconnect(error) and reconnects:
+                    reconnects, pause = reconnects - 1, 0
+                elif is_conflict(error) and reruns:
+                    reruns, pause = reruns - 1, random.uniform(0.005, 0.05)  # noqa: S311 - jitter is no secret
+                else:
+                    raise
+            await asyncio.sleep(pause)
+
+    def _unit(self, engine: Engine, work: Callable[[Session], R]) -> R:
+        db = Session(engine, expire_on_commit=False)
+        announced = self._announcements.attach(db)
+        try:
+            self._begin(db)
+            result = work(db)
+            db.flush()
+            _commit(db)
+        except AskAfterRollback as failed:
+            db.rollback()
+            self._begin(db)
+            failed.ask(db)
+            raise RunAgain from failed
+        finally:
+            db.rollback()  # has no effect after a commit
+            db.close()
+        for announcement in announced:
+            self._announcements.tell(announcement)
+        return result
+
+    def _begin(self, db: Session) -> None:
+        if self._sqlite:
+            # A deferred transaction that reads and then writes fails at once when another wrote in between.
+            db.connection().exec_driver_sql("BEGIN IMMEDIATE")
+
+
+@asynccontextmanager
+async def within(seconds: float) -> AsyncIterator[None]:
+    """Cancel after so many seconds, and once more soon after: at the first, psycopg waits up to 10 s for the server.
+
+    Raises:
+        TimeoutError: The time is over.
+    """
+    async with asyncio.timeout(seconds + INSIST_SECONDS), asyncio.timeout(seconds):
+        yield
+
+
+def _commit(db: Session) -> None:
+    try:
+        db.commit()
+    except DBAPIError as error:
+        if is_disconnect(error):
+            raise CommitLost("the connection broke during a commit") from error
+        raise

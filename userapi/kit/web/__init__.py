@@ -1,0 +1,1 @@
+"""What every route and every answer shares."""

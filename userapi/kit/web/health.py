@@ -1,0 +1,39 @@
+"""Whether the service lives, and whether it can serve."""
+
+from typing import Literal
+
+from pydantic import BaseModel
+
+from userapi.errors import ApiError, DatabaseUnavailable, ErrorCode, Refusal
+from userapi.kit.database import migrations, within
+from userapi.kit.web import openapi
+from userapi.kit.web.dependencies import DatabaseDep
+
+READY_SECONDS = 2
+
+router = openapi.router(prefix="/health", tags=["health"])
+
+
+class Health(BaseModel):
+    """That all is well; what is not is an error."""
+
+    status: Literal["ok"] = "ok"
+
+
+@router.get("/live")
+async def live() -> Health:
+    """Tell that the process answers."""
+    return Health()
+
+
+@router.get("/ready", responses=openapi.responses(ErrorCode.NOT_READY))
+async def ready(database: DatabaseDep) -> Health:
+    """Tell that the database answers, within 2 s, and its schema is at head."""
+    try:
+        async with within(READY_SECONDS):
+            await migrations.require_head(database)
+    except (DatabaseUnavailable, TimeoutError) as error:
+        raise ApiError(ErrorCode.NOT_READY, "Not ready: database") from error
+    except Refusal as error:
+        raise ApiError(ErrorCode.NOT_READY, "Not ready: schema") from error
+    return Health()

@@ -1,0 +1,1 @@
+"""Login: a password or a refresh token becomes a pair of tokens, and tokens are revoked."""

@@ -1,0 +1,121 @@
+"""How somebody logs in: a password or a refresh token becomes a pair of tokens, and tokens are revoked."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from userapi.errors import ApiError, ErrorCode
+from userapi.kit.announcements import Announcement, Announcements
+from userapi.kit.database import Database
+from userapi.kit.web.client import Client
+from userapi.models import now
+from userapi.security.hashing import Passwords
+from userapi.security.tokens import ACCESS, REFRESH, Claims, Tokens
+from userapi.sessions import rules as sessions
+from userapi.settings import CoreSettings
+from userapi.users.password_check import PasswordCheck
+from userapi.users.rules import Credentials
+
+ATTEMPTS = 2  # at a login: the hash may just have been renewed by another
+
+
+@dataclass(frozen=True)
+class LoginSucceeded(Announcement):
+    """A user has logged in with its password."""
+
+    user_id: int
+    session_id: int
+    ip: str | None
+
+
+class TokenPair(NamedTuple):
+    """What a grant gives: an access token good for `expires_in` seconds, and a refresh token."""
+
+    access_token: str
+    expires_in: int
+    refresh_token: str
+
+
+class Login:
+    """Grants tokens: between the units of work stands bcrypt, so this is more than one of them."""
+
+    def __init__(
+        self,
+        settings: CoreSettings,
+        database: Database,
+        passwords: Passwords,
+        tokens: Tokens,
+        check: PasswordCheck,
+        announcements: Announcements,
+    ) -> None:
+        """Grant tokens whose lifetimes the settings tell."""
+        self._database, self._passwords, self._tokens, self._check = database, passwords, tokens, check
+        self._announcements = announcements
+        self._access_lifetime = timedelta(minutes=settings.access_token_expire_minutes)
+        self._lifetime = sessions.Lifetime(
+            idle=timedelta(days=settings.refresh_token_expire_days), whole=timedelta(days=settings.session_max_days)
+        )
+
+    async def with_password(self, username: str, password: str, client: Client) -> TokenPair:
+        """Begin a session for a username or e-mail address and its password (RFC 6749 section 4.3).
+
+        Unknown, wrong and inactive take the same time.
+
+        Raises:
+            ApiError: invalid_credentials, too_many_attempts, overloaded, database_unavailable.
+        """
+        for _ in range(ATTEMPTS):
+            found = await self._check.credentials(username, password, client)
+            if found is None:
+                break
+            if pair := await self._begin(found, password, client):
+                return pair
+        raise ApiError(ErrorCode.INVALID_CREDENTIALS)
+
+    async def with_refresh_token(self, token: str) -> TokenPair:
+        """Renew the tokens of a session (RFC 6749 section 6). A token used before ends its session.
+
+        Raises:
+            ApiError: invalid_grant, database_unavailable.
+        """
+        at = now()
+        claims = self._tokens.read(REFRESH, token)
+        if claims is None:
+            raise ApiError(ErrorCode.INVALID_GRANT)
+        current = await self._database.write(sessions.refresh, *claims, at, self._lifetime)
+        if current is None:
+            raise ApiError(ErrorCode.INVALID_GRANT)
+        return self._pair(claims.user_id, current, at)
+
+    async def revoke(self, token: str) -> None:
+        """End the session that an access or a refresh token belongs to; any other token is none already (RFC 7009).
+
+        Raises:
+            ApiError: database_unavailable.
+        """
+        for purpose in (REFRESH, ACCESS):
+            if claims := self._tokens.read(purpose, token):
+                await self._database.write(sessions.end, claims.user_id, claims.session_id)
+
+    async def _begin(self, found: Credentials, password: str, client: Client) -> TokenPair | None:
+        """Begin a session with a verified password; return None if the account has changed since it was read."""
+        outdated = self._passwords.outdated(found.hashed_password)
+        better_hash = await self._passwords.hash(password) if outdated else None
+        at = now()
+        begun = await self._database.write(
+            sessions.begin, found.user_id, found.hashed_password, client, at, self._lifetime, better_hash
+        )
+        if begun is None:
+            return None
+        self._announcements.tell(LoginSucceeded(found.user_id, begun.session_id, client.ip))
+        return self._pair(found.user_id, begun, at)
+
+    def _pair(self, user_id: int, current: sessions.Current, at: datetime) -> TokenPair:
+        """Return the tokens of a session. Those of one generation have one refresh token, whoever asks for it."""
+        claims = Claims(user_id, current.session_id, current.generation)
+        until = min(at + self._access_lifetime, current.expires_at)
+        return TokenPair(
+            self._tokens.issue(ACCESS, claims, at=at, until=until),
+            int((until - at).total_seconds()),
+            self._tokens.issue(REFRESH, claims, at=current.rotated_at, until=current.expires_at),
+        )

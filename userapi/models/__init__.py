@@ -1,0 +1,33 @@
+"""The data: one hierarchy that is the tables and the schemas of requests and answers."""
+# What stands here is what the rest of the service names.
+
+from userapi.models.base import Model, column
+from userapi.models.fields import (
+    MAX_EMAIL,
+    MAX_ID,
+    MAX_PASSWORD_BYTES,
+    MIN_PASSWORD,
+    Age,
+    Email,
+    Password,
+    Timestamp,
+    UserId,
+    Username,
+    canonical,
+    key_type,
+    now,
+)
+from userapi.models.sessions import LoginSession, SessionPublic
+from userapi.models.users import (
+    PUBLIC_FIELDS,
+    USER_ROW,
+    User,
+    UserBase,
+    UserCreate,
+    UserPatch,
+    UserPublic,
+    UserRegister,
+    UserRow,
+    UserUpdate,
+    row_of,
+)

@@ -1,0 +1,103 @@
+"""The types of fields and columns: a rule about a field stands here once, and every schema names it."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, EmailStr, Field
+from sqlalchemy import Dialect, String
+from sqlalchemy.dialects.mysql import DATETIME
+from sqlalchemy.types import TypeEngine
+from sqlmodel.sql.sqltypes import UTCDateTime
+
+MAX_ID = 2**31 - 1  # INTEGER on every database
+MAX_EMAIL = 254  # RFC 5321 section 4.5.3.1.3, without the angle brackets
+MIN_PASSWORD = 8  # characters
+MAX_PASSWORD_BYTES = 72  # all that bcrypt reads
+
+
+class Timestamp(UTCDateTime):
+    """An instant, aware and in UTC, to the microsecond: MySQL keeps no fraction unless asked."""
+
+    cache_ok = True
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Any:
+        """Return what makes an aware datetime of a database's value; on SQLite in half of SQLModel's time."""
+        if dialect.name != "sqlite":
+            return super().result_processor(dialect, coltype)
+        return lambda text: None if text is None else datetime.fromisoformat(f"{text}+00:00")
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Return the column type of a database."""
+        return DATETIME(fsp=6) if dialect.name in {"mysql", "mariadb"} else super().load_dialect_impl(dialect)
+
+
+def key_type(length: int) -> String:
+    """Return a text column that compares by code point on every database, so that all agree which names are the same.
+
+    `length` is in characters.
+    """
+    return (
+        String(length)
+        .with_variant(String(length, collation="C"), "postgresql")
+        .with_variant(String(length, collation="utf8mb4_bin"), "mysql", "mariadb")
+    )
+
+
+def canonical(name: str) -> str:
+    """Return the key under which a username or an e-mail address is unique: letter case does not tell two apart."""
+    return name.casefold()
+
+
+def now() -> datetime:
+    """Return the present instant, aware and in UTC."""
+    return datetime.now(UTC)
+
+
+def _key_fits(email: str) -> str:
+    if len(canonical(email)) > MAX_EMAIL:  # folding can lengthen: ß becomes ss
+        raise ValueError(f"an e-mail address has at most {MAX_EMAIL} characters")
+    return email
+
+
+def _no_truth_value(age: Any) -> Any:
+    if isinstance(age, bool):  # pydantic would take true for 1
+        raise ValueError("an age is a number")
+    return age
+
+
+def _strong(password: str) -> str:
+    if len(password.encode()) > MAX_PASSWORD_BYTES:
+        raise ValueError(f"a password has at most {MAX_PASSWORD_BYTES} bytes in UTF-8")
+    if not (
+        any(character.islower() for character in password)
+        and any(character.isupper() for character in password)
+        and any(character.isdigit() for character in password)
+    ):
+        raise ValueError("a password has a lower-case letter, an upper-case letter and a digit")
+    return password
+
+
+UserId = Annotated[int, Field(ge=1, le=MAX_ID)]
+Username = Annotated[str, Field(min_length=3, max_length=20, pattern=r"^[a-zA-Z0-9_]+$", examples=["alice"])]
+Email = Annotated[EmailStr, Field(max_length=MAX_EMAIL, examples=["alice@example.com"]), AfterValidator(_key_fits)]
+Age = Annotated[int, Field(ge=1, le=120, examples=[42]), BeforeValidator(_no_truth_value)]
+Password = Annotated[
+    str,
+    Field(
+        min_length=MIN_PASSWORD,
+        max_length=MAX_PASSWORD_BYTES,
+        pattern=r"^[^\x00]*$",
+        examples=["Correct-Horse-7"],
+        description=f"{MIN_PASSWORD} characters to {MAX_PASSWORD_BYTES} bytes;"
+        " a lower-case letter, an upper-case letter, a digit; not common, not containing the username",
+        json_schema_extra={"format": "password", "writeOnly": True},
+    ),
+    AfterValidator(_strong),
+]
+CurrentPassword = Annotated[
+    str,
+    Field(
+        description="Required to change one's own password or e-mail address",
+        json_schema_extra={"format": "password", "writeOnly": True},
+    ),
+]

@@ -1,0 +1,1 @@
+"""Registration: anybody may make an account, where the operator allows it."""

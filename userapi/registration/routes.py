@@ -1,0 +1,24 @@
+"""The route by which somebody makes an account for oneself."""
+
+from fastapi import APIRouter, Request, Response
+
+from userapi.errors import ErrorCode
+from userapi.kit.web import openapi
+from userapi.kit.web.dependencies import DatabaseDep
+from userapi.models import UserPublic, UserRegister
+from userapi.registration.settings import RegistrationSettings
+from userapi.users.dependencies import PasswordsDep
+from userapi.users.routes import CREATE, create
+
+router = openapi.router(tags=["auth"], responses=openapi.responses(ErrorCode.DATABASE_UNAVAILABLE) | openapi.INVALID)
+
+
+def routers(settings: RegistrationSettings) -> list[APIRouter]:
+    """Return the router, if the operator allows registration."""
+    return [router] if settings.registration_enabled else []
+
+
+@router.post("/register", status_code=201, response_model=UserPublic, responses=CREATE)
+async def register(new: UserRegister, database: DatabaseDep, passwords: PasswordsDep, request: Request) -> Response:
+    """Make an account for oneself."""
+    return await create(new, database, passwords, request)

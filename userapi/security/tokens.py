@@ -1,0 +1,66 @@
+"""Tokens (JWT): signed and checked."""
+
+import time
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import jwt
+from jwt.utils import base64url_encode
+
+from userapi.models import MAX_ID
+
+ALGORITHM = "HS256"
+REQUIRED_CLAIMS = ["sub", "sid", "gen", "iat", "exp", "aud"]
+ACCESS, REFRESH = "userapi:access", "userapi:refresh"  # a token's purpose is its audience (RFC 8725 section 3.9)
+MAX_CHECKED = 10_000  # tokens remembered as good
+
+
+class Claims(NamedTuple):
+    """Whom a token speaks for, in which login session; for a refresh token also the generation."""
+
+    user_id: int
+    session_id: int
+    generation: int
+
+
+class Tokens:
+    """Signs and checks tokens (RFC 7519, RFC 8725)."""
+
+    def __init__(self, secrets: list[str]) -> None:
+        """Take HS256 keys: the first signs, all verify. Parsing a key costs as much as checking a token."""
+        self._keys = [
+            jwt.PyJWK({"kty": "oct", "k": base64url_encode(secret.encode()).decode(), "alg": ALGORITHM})
+            for secret in secrets
+        ]
+        # What a signature says does not change until it expires; checking it costs as much as the query that follows.
+        self._checked: dict[tuple[str, str], tuple[Claims | None, float]] = {}
+
+    def issue(self, purpose: str, claims: Claims, *, at: datetime, until: datetime) -> str:
+        """Return a token for `purpose` that is good from `at` to `until`, as long as its login session lives."""
+        payload: dict[str, Any] = {"sub": str(claims.user_id), "sid": claims.session_id, "gen": claims.generation}
+        payload |= {"iat": int(at.timestamp()), "exp": int(until.timestamp()), "aud": purpose}
+        return jwt.encode(payload, self._keys[0], ALGORITHM)
+
+    def read(self, purpose: str, token: str) -> Claims | None:
+        """Check a token's signature, purpose and time; return its claims, or None if anything is wrong with it.
+
+        Whether the login session is still alive is for the database to say.
+        """
+        claims, expires_at = self._checked.get((purpose, token), (None, 0))
+        if expires_at > time.time():
+            return claims
+        for key in self._keys:
+            try:
+                payload = jwt.decode(token, key, [ALGORITHM], options={"require": REQUIRED_CLAIMS}, audience=purpose)
+                claims = Claims(int(payload["sub"]), int(payload["sid"]), int(payload["gen"]))
+            except jwt.InvalidSignatureError:
+                continue
+            except (jwt.InvalidTokenError, ValueError, TypeError, OverflowError):
+                return None
+            if not all(1 <= part <= MAX_ID for part in claims) or payload["sub"] != str(claims.user_id):
+                return None
+            if len(self._checked) >= MAX_CHECKED:
+                self._checked.clear()
+            self._checked[purpose, token] = claims, payload["exp"]
+            return claims
+        return None

@@ -1,0 +1,80 @@
+"""What a running service has: opened by `async with`, shared by the application and the commands."""
+
+from functools import cached_property
+from types import TracebackType
+from typing import Self
+
+from userapi.capabilities import CAPABILITIES, Settings
+from userapi.kit import logs
+from userapi.kit.announcements import Announcement, Announcements
+from userapi.kit.database import Database, migrations
+from userapi.login.flow import Login
+from userapi.security.hashing import Passwords
+from userapi.security.key_file import signing_keys
+from userapi.security.throttle import Throttle
+from userapi.security.tokens import Tokens
+from userapi.users.first_admin import make_first_admin
+from userapi.users.password_check import PasswordCheck
+
+
+class Services:
+    """The parts of a running service. Nothing connects, and no key is read, before it is needed."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Put the parts together as the settings say."""
+        self.settings = settings
+        self.announcements = Announcements()
+        self.database = Database(settings.url, self.announcements)
+        self.passwords = Passwords(settings.bcrypt_rounds)
+        self.throttle = Throttle(settings.throttle_storage_url) if settings.throttle_enabled else None
+        self.password_check = PasswordCheck(self.database, self.passwords, self.throttle, self.announcements)
+        self.announcements.after_commit(Announcement, _log)
+        for capability in CAPABILITIES:
+            capability.listen(self.announcements)
+
+    @cached_property
+    def tokens(self) -> Tokens:
+        """Return what signs and checks tokens.
+
+        Raises:
+            Refusal: The key file holds no key that may be used.
+        """
+        return Tokens(signing_keys(self.settings))
+
+    @cached_property
+    def login(self) -> Login:
+        """Return what grants tokens."""
+        return Login(self.settings, self.database, self.passwords, self.tokens, self.password_check, self.announcements)
+
+    async def __aenter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close all connections and threads."""
+        self.passwords.close()
+        await self.database.close()
+
+    async def prepare(self) -> list[str]:
+        """Make true what must be true before serving; return what the operator should read, a line each.
+
+        That is: the schema is at head, there is a signing key and, on SQLite, a first admin. Several processes may do
+        this at once.
+
+        Raises:
+            Refusal: The service cannot start.
+        """
+        settings = self.settings
+        with migrations.usable(settings.url):
+            if settings.migrate_on_start or (settings.migrate_on_start is None and settings.embedded):
+                await migrations.upgrade(self.database)
+            await migrations.require_head(self.database)
+            notes = await make_first_admin(settings, self.database, self.passwords)
+        assert self.login  # the signing key is read or made now, not at the first login
+        return notes
+
+
+def _log(announcement: Announcement) -> None:
+    logs.event(announcement.name, **announcement.told)

@@ -1,0 +1,72 @@
+"""Who calls: the dependencies by which a route says who may use it."""
+
+from typing import Annotated, Literal, NamedTuple
+
+from fastapi import Depends, Path, Request
+from fastapi.security import OAuth2PasswordBearer
+
+from userapi.errors import ApiError, ErrorCode
+from userapi.kit.web import edge
+from userapi.kit.web.dependencies import DatabaseDep
+from userapi.models import UserId
+from userapi.security.tokens import ACCESS, Tokens
+from userapi.sessions import rules
+from userapi.sessions.rules import Caller
+
+_bearer = OAuth2PasswordBearer(
+    tokenUrl="token",
+    refreshUrl="token",
+    auto_error=False,
+    scheme_name="OAuth2PasswordBearer",
+    description="Log in with username or e-mail address",
+)
+
+
+async def _caller(request: Request, token: Annotated[str | None, Depends(_bearer)], database: DatabaseDep) -> Caller:
+    if token is None:
+        raise ApiError(ErrorCode.NOT_AUTHENTICATED)
+    tokens: Tokens = request.app.state.services.tokens
+    claims = tokens.read(ACCESS, token)
+    caller = await database.read(rules.find_caller, claims.user_id, claims.session_id) if claims else None
+    if caller is None:
+        raise ApiError(ErrorCode.INVALID_TOKEN)
+    request.scope[edge.USER_ID] = caller.user.id
+    return caller
+
+
+CallerDep = Annotated[Caller, Depends(_caller)]
+
+
+async def _admin(caller: CallerDep) -> Caller:
+    if not caller.user.is_admin:
+        raise ApiError(ErrorCode.NOT_ENOUGH_PERMISSIONS)
+    return caller
+
+
+AdminDep = Annotated[Caller, Depends(_admin)]
+
+
+class Target(NamedTuple):
+    """The user that a route is about, and who asks."""
+
+    user_id: int
+    caller: Caller
+
+    @property
+    def own(self) -> bool:
+        """Whether they are the same."""
+        return self.user_id == self.caller.user.id
+
+
+async def _target(
+    user_id: Annotated[UserId | Literal["me"], Path(description="A user's id, or `me` for the caller")],
+    caller: CallerDep,
+) -> Target:
+    """Return the caller itself or, for an admin, anybody."""
+    target = Target(caller.user.id if user_id == "me" else user_id, caller)
+    if not target.own and not caller.user.is_admin:
+        raise ApiError(ErrorCode.NOT_ENOUGH_PERMISSIONS)  # whether or not there is such a user
+    return target
+
+
+TargetDep = Annotated[Target, Depends(_target)]

@@ -1,0 +1,56 @@
+"""Login sessions: seen and ended by their user or an admin."""
+
+from typing import Annotated
+
+from fastapi import Path, Query
+
+from userapi.errors import ApiError, ErrorCode
+from userapi.kit.web import openapi
+from userapi.kit.web.dependencies import DatabaseDep
+from userapi.models import MAX_ID, SessionPublic, UserId, now
+from userapi.sessions import rules
+from userapi.sessions.caller import TargetDep
+
+router = openapi.router(
+    prefix="/users/{user_id}/sessions",
+    tags=["sessions"],
+    responses=openapi.responses(
+        ErrorCode.NOT_AUTHENTICATED,
+        ErrorCode.INVALID_TOKEN,
+        ErrorCode.NOT_ENOUGH_PERMISSIONS,
+        ErrorCode.USER_NOT_FOUND,
+        ErrorCode.DATABASE_UNAVAILABLE,
+    )
+    | openapi.INVALID,
+)
+
+
+@router.get("")
+async def list_sessions(
+    target: TargetDep,
+    database: DatabaseDep,
+    page: Annotated[int, Query(ge=1, le=MAX_ID // 100)] = 1,
+    page_size: Annotated[int, Query(ge=1, le=100)] = 100,
+) -> list[SessionPublic]:
+    """List the sessions of a user, the newest first."""
+    if not target.own:
+        await database.read(rules.require_user, target.user_id)
+    caller = target.caller
+    return await database.read(rules.find_all, target.user_id, now(), caller.session_id, page, page_size)
+
+
+@router.delete("", status_code=204)
+async def end_sessions(target: TargetDep, database: DatabaseDep, *, keep_current: bool = False) -> None:
+    """End all sessions of a user; with `keep_current`, all but the one of this request."""
+    if not target.own:
+        await database.read(rules.require_user, target.user_id)
+    await database.write(rules.end_all, target.user_id, keep=target.caller.session_id if keep_current else None)
+
+
+@router.delete("/{session_id}", status_code=204, responses=openapi.responses(ErrorCode.SESSION_NOT_FOUND))
+async def end_session(
+    target: TargetDep, session_id: Annotated[UserId, Path(description="A session's id")], database: DatabaseDep
+) -> None:
+    """End a session; its tokens die with it."""
+    if not await database.write(rules.end, target.user_id, session_id):
+        raise ApiError(ErrorCode.SESSION_NOT_FOUND)

@@ -1,0 +1,1 @@
+"""Users: made, found, listed, changed and deleted."""

@@ -1,0 +1,168 @@
+"""Changes of a user: who may make them, what follows from them, and who hears of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from sqlmodel import Session
+
+from userapi.errors import ApiError, ErrorCode
+from userapi.kit.announcements import Announcement, announce
+from userapi.models import User, UserRow, canonical, now, row_of
+from userapi.security.strength import refuse_guessable
+from userapi.sessions import rules as sessions
+from userapi.sessions.rules import Caller
+from userapi.users import rules
+from userapi.users.rules import Version
+
+PRIVILEGES = {"is_admin", "is_active"}
+PASSWORDS = {"password", "current_password"}
+OPERATOR = "operator"  # who changes a user by a command
+
+
+@dataclass(frozen=True)
+class UserChanged(Announcement):
+    """Fields of a user were changed, by the user with the id `by` or the operator; `fields` are their names."""
+
+    user_id: int
+    by: int | str
+    fields: str
+
+
+@dataclass(frozen=True)
+class AdminGranted(Announcement):
+    """A user was made an admin, by the user with the id `by` or the operator."""
+
+    user_id: int
+    by: int | str
+
+
+@dataclass(frozen=True)
+class PasswordChanged(Announcement):
+    """A user got a new password, by the user with the id `by` or the operator."""
+
+    user_id: int
+    by: int | str
+
+
+class NewPassword(NamedTuple):
+    """A password to set, and its hash."""
+
+    password: str
+    hashed_password: str
+
+
+class Change(NamedTuple):
+    """What is to be changed of a user, and what was done for it before the unit began."""
+
+    user_id: int
+    by: Caller
+    fields: Mapping[str, Any]  # what a schema let through, passwords included
+    version: Version = None
+    verified_hash: str | None = None  # the hash that `current_password` was found to have
+    new_password: NewPassword | None = None
+
+    @property
+    def own(self) -> bool:
+        """Whether the caller changes its own account."""
+        return self.user_id == self.by.user.id
+
+    @property
+    def needs_current_password(self) -> bool:
+        """Whether a stolen token must not be enough: for a new password or another address of one's own."""
+        if not self.own:
+            return False
+        return self.fields.get("password") is not None or _is_other_address(self.by.user.email, self.fields)
+
+
+def update(db: Session, change: Change) -> UserRow:
+    """Change a user and return it as it now is. A new password ends its sessions but the one that made the change.
+
+    Raises:
+        ApiError: user_not_found, precondition_failed, not_enough_permissions, current_password_required,
+            current_password_incorrect, password_too_common, password_contains_username, password_contains_email,
+            last_admin, username_taken, email_taken.
+    """
+    may_lose_admin = False in (change.fields.get(name) for name in PRIVILEGES)
+    user = rules.lock(db, change.user_id, change.version, may_lose_admin=may_lose_admin)
+    differing = {
+        name: value for name, value in change.fields.items() if name not in PASSWORDS and getattr(user, name) != value
+    }
+    _authorise(user, change, differing)
+    if not differing and change.new_password is None:
+        return row_of(user)
+    if rules.is_active_admin(user) and False in (differing.get(name) for name in PRIVILEGES):
+        rules.require_other_admin(db, user)
+    _apply(db, user, differing, change.new_password)
+    _announce(db, change, differing)
+    if not user.is_active:
+        sessions.end_all(db, change.user_id)
+    elif change.new_password is not None:
+        sessions.end_all(db, change.user_id, keep=change.by.session_id if change.own else None)
+    return row_of(user)
+
+
+def set_password(db: Session, username: str, new: NewPassword) -> None:
+    """Give the user a new password, for the operator, and end all its sessions.
+
+    Raises:
+        ApiError: user_not_found, password_too_common, password_contains_username, password_contains_email.
+    """
+    user = rules.lock_named(db, username)
+    _apply(db, user, {}, new)
+    announce(db, PasswordChanged(user.id or 0, OPERATOR))
+    sessions.end_all(db, user.id or 0)
+
+
+def promote(db: Session, username: str) -> bool:
+    """Make the user an active admin, for the operator; tell whether it was not one already.
+
+    Raises:
+        ApiError: user_not_found.
+    """
+    user = rules.lock_named(db, username)
+    if rules.is_active_admin(user):
+        return False
+    _apply(db, user, {"is_admin": True, "is_active": True}, None)
+    announce(db, AdminGranted(user.id or 0, OPERATOR))
+    return True
+
+
+def _authorise(user: User, change: Change, differing: Mapping[str, Any]) -> None:
+    """Refuse what the caller may not change, or not without the current password.
+
+    The hash is compared with the row's: the password may have changed since it was checked.
+    """
+    if differing.keys() & PRIVILEGES and not change.by.user.is_admin:
+        raise ApiError(ErrorCode.NOT_ENOUGH_PERMISSIONS)
+    if change.needs_current_password:
+        if change.verified_hash is None:
+            raise ApiError(ErrorCode.CURRENT_PASSWORD_REQUIRED)
+        if change.verified_hash != user.hashed_password:
+            raise ApiError(ErrorCode.CURRENT_PASSWORD_INCORRECT)
+
+
+def _apply(db: Session, user: User, differing: Mapping[str, Any], new_password: NewPassword | None) -> None:
+    user.sqlmodel_update(dict(differing))
+    user.username_key, user.email_key = canonical(user.username), canonical(user.email)
+    if new_password is not None:
+        refuse_guessable(new_password.password, user.username, user.email)
+        user.hashed_password = new_password.hashed_password
+    user.updated_at = now()
+    user.version += 1
+    rules.flush(db, user)
+
+
+def _announce(db: Session, change: Change, differing: Mapping[str, Any]) -> None:
+    by = change.by.user.id
+    if differing:
+        announce(db, UserChanged(change.user_id, by, " ".join(sorted(differing))))
+    if differing.get("is_admin"):
+        announce(db, AdminGranted(change.user_id, by))
+    if change.new_password is not None:
+        announce(db, PasswordChanged(change.user_id, by))
+
+
+def _is_other_address(current: str, fields: Mapping[str, Any]) -> bool:
+    email = fields.get("email")
+    return email is not None and canonical(email) != canonical(current)

@@ -1,0 +1,79 @@
+"""The first admin: made when there are no users, so that somebody can log in."""
+
+import secrets
+import string
+
+from pydantic import ValidationError
+from sqlmodel import Session
+
+from userapi.errors import ApiError, ErrorCode, Refusal
+from userapi.kit.database import Database
+from userapi.models import UserCreate, UserRow
+from userapi.security.hashing import Passwords
+from userapi.security.strength import refuse_guessable
+from userapi.settings import CoreSettings
+from userapi.users import rules
+
+
+async def make_first_admin(settings: CoreSettings, database: Database, passwords: Passwords) -> list[str]:
+    """Make the first admin if there is no user at all; return what the operator should read, a line each.
+
+    Raises:
+        Refusal: The settings name an admin that breaks a rule.
+    """
+    if await database.read(rules.any_user):
+        return []
+    generated = None
+    if settings.first_admin_password is None:
+        if not settings.embedded:
+            return ["There are no users yet: make the first admin with python -m userapi create-admin"]
+        generated = _readable_password()
+    admin = _checked(settings, generated)
+    hashed_password = await passwords.hash(admin.password)
+    try:
+        made = await database.write(_create, admin, hashed_password)
+    except ApiError as error:
+        if error.code is not ErrorCode.USERNAME_TAKEN:
+            raise
+        made = None  # another process was faster
+    if made is None:
+        return []
+    shown = (
+        f"    password: {generated}   (shown this once)" if generated else "    password: as in FIRST_ADMIN_PASSWORD"
+    )
+    return ["The first admin is made:", f"    username: {made.username}", shown]
+
+
+def _checked(settings: CoreSettings, generated: str | None) -> UserCreate:
+    given = settings.first_admin_password
+    try:
+        admin = UserCreate(
+            username=settings.first_admin_username,
+            email=settings.first_admin_email,
+            password=generated or (given.get_secret_value() if given else ""),
+            is_admin=True,
+        )
+    except ValidationError as error:
+        broken = "; ".join(f"FIRST_ADMIN_{str(item['loc'][0]).upper()}: {item['msg']}" for item in error.errors())
+        raise Refusal(f"the first admin cannot be made: {broken}") from error
+    try:
+        refuse_guessable(admin.password, admin.username, admin.email)
+    except ApiError as error:
+        raise Refusal(f"the first admin cannot be made: FIRST_ADMIN_PASSWORD: {error}") from error
+    return admin
+
+
+def _create(db: Session, new: UserCreate, hashed_password: str) -> UserRow | None:
+    """Make an admin if there is still no user at all; return None if there is one."""
+    if rules.any_user(db.connection()):
+        return None
+    return rules.create(db, new, hashed_password)
+
+
+def _readable_password() -> str:
+    """Return a random password that fits the rule, without look-alike characters: about 93 bits."""
+    alphabet = [character for character in string.ascii_letters + string.digits if character not in "0O1lI"]
+    while True:
+        password = "".join(secrets.choice(alphabet) for _ in range(16))
+        if any(map(str.islower, password)) and any(map(str.isupper, password)) and any(map(str.isdigit, password)):
+            return password

@@ -1,0 +1,64 @@
+"""What a list may be asked for."""
+
+from typing import Self
+
+from pydantic import BaseModel, Field, model_validator
+
+from userapi.models import MAX_EMAIL
+from userapi.users.listing.cursor import keys_at
+from userapi.users.listing.orders import BY_ID, BY_MATCHING_NAME, SORTED, Order, Sort
+
+MAX_ROWS = 2**31 - 1
+
+
+class Filters(BaseModel):
+    """The values that columns of `users` must have. A new filter is one line here, and an index of its column and id.
+
+    The filter that fewer users pass as a rule stands before the others.
+    """
+
+    is_admin: bool | None = None
+    is_active: bool | None = None
+
+
+class ListQuery(Filters):
+    """Which users to list."""
+
+    page: int = Field(1, ge=1, description="Counted from 1; page times page_size stays below 2^31")
+    page_size: int = Field(10, ge=1, le=100)
+    q: str | None = Field(
+        None,
+        min_length=1,
+        max_length=MAX_EMAIL,
+        pattern=r"^[^\x00]*$",
+        description="Start of the username or of the e-mail address, in any letter case",
+    )
+    sort: Sort | None = Field(
+        None, description="`-` for descending. Without: by id or, under `q`, by the name that matches"
+    )
+    after: str | None = Field(
+        None, max_length=2048, description="A cursor from `Link`: the users after it, whatever the depth, as fast"
+    )
+    total: bool = Field(False, description="Count them all, in `X-Total-Count`")
+
+    @model_validator(mode="after")
+    def _reachable(self) -> Self:
+        if self.page * self.page_size > MAX_ROWS:
+            raise ValueError("page times page_size must stay below 2^31")
+        if self.after is not None:
+            if "page" in self.model_fields_set:
+                raise ValueError("page and after exclude each other")
+            keys_at(self.after, self.order)
+        return self
+
+    @property
+    def order(self) -> Order:
+        """Return what the list is sorted by."""
+        if self.sort:
+            return SORTED[self.sort]
+        return BY_MATCHING_NAME if self.q else BY_ID
+
+    @property
+    def filters(self) -> dict[str, bool]:
+        """Return the values that are asked for, by the names of their columns."""
+        return {name: value for name in Filters.model_fields if (value := getattr(self, name)) is not None}

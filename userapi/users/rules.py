@@ -1,0 +1,182 @@
+"""Rules about users: who is who, what may be, and that an active admin remains."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import sqlalchemy
+from sqlalchemy import ColumnElement, Connection, bindparam, true
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import Session, col, select
+
+from userapi.errors import ApiError, ErrorCode
+from userapi.kit.announcements import Announcement, announce
+from userapi.kit.database import AskAfterRollback, RunAgain
+from userapi.models import USER_ROW, User, UserCreate, UserRegister, UserRow, canonical, row_of
+
+Version = Collection[int] | None  # the versions a change is made for (`If-Match`); None for any
+
+_CREDENTIALS = sqlalchemy.select(
+    col(User.id), col(User.hashed_password), col(User.is_active), col(User.username_key), col(User.email_key)
+)
+_FIND = sqlalchemy.select(*USER_ROW).where(col(User.id) == bindparam("user_id"))
+_ACTIVE_ADMIN: ColumnElement[bool] = (col(User.is_admin) == true()) & (col(User.is_active) == true())
+
+
+@dataclass(frozen=True)
+class UserCreated(Announcement):
+    """A user was made."""
+
+    user_id: int
+    is_admin: bool
+
+
+@dataclass(frozen=True)
+class UserDeleted(Announcement):
+    """A user was deleted, by the user with the id `by`."""
+
+    user_id: int
+    by: int
+
+
+class Credentials(NamedTuple):
+    """What is needed to check a user's password."""
+
+    user_id: int
+    hashed_password: str
+    is_active: bool
+
+
+def find(connection: Connection, user_id: int) -> UserRow:
+    """Return a user as it is now.
+
+    Raises:
+        ApiError: user_not_found.
+    """
+    row = connection.execute(_FIND, {"user_id": user_id}).one_or_none()
+    if row is None:
+        raise ApiError(ErrorCode.USER_NOT_FOUND)
+    return UserRow._make(row)
+
+
+def credentials(connection: Connection, login: str) -> Credentials | None:
+    """Return the credentials of the user with this name or e-mail address, in any letter case; None for nobody."""
+    key = canonical(login)
+    if not key.isprintable():  # no name has such characters, and databases choke on some: NUL, lone surrogates
+        return None
+    column = col(User.email_key) if "@" in key else col(User.username_key)  # no username has an @
+    found = connection.execute(_CREDENTIALS.where(column == key)).one_or_none()
+    if found is None or key not in found[3:]:  # MySQL ignores trailing spaces
+        return None
+    return Credentials(found.id or 0, found.hashed_password, found.is_active)
+
+
+def any_user(connection: Connection) -> bool:
+    """Tell whether there is any user."""
+    return connection.execute(sqlalchemy.select(col(User.id)).limit(1)).first() is not None
+
+
+def create(db: Session, new: UserRegister, hashed_password: str) -> UserRow:
+    """Make a user and return it. Only a `UserCreate` makes an admin.
+
+    Raises:
+        ApiError: username_taken, email_taken; the username is reported first.
+    """
+    user = User(
+        **new.model_dump(exclude={"password", "is_admin"}),
+        is_admin=isinstance(new, UserCreate) and bool(new.is_admin),
+        username_key=canonical(new.username),
+        email_key=canonical(new.email),
+        hashed_password=hashed_password,
+    )
+    db.add(user)
+    flush(db, user)
+    announce(db, UserCreated(user.id or 0, user.is_admin))
+    return row_of(user)
+
+
+def delete(db: Session, user_id: int, by: int, version: Version = None) -> None:
+    """Delete a user, by the word of the user with the id `by`; its login sessions go with it.
+
+    Raises:
+        ApiError: user_not_found, precondition_failed, last_admin.
+    """
+    user = lock(db, user_id, version, may_lose_admin=True)
+    if is_active_admin(user):
+        require_other_admin(db, user)
+    db.delete(user)
+    announce(db, UserDeleted(user_id, by))
+
+
+def is_active_admin(user: User) -> bool:
+    """Tell whether a user is an admin who may act."""
+    return user.is_admin and user.is_active
+
+
+def lock(db: Session, user_id: int, version: Version, *, may_lose_admin: bool) -> User:
+    """Lock a user until the unit ends and return it.
+
+    If an admin may be lost, all active admins are locked before, in one order for all.
+
+    Raises:
+        ApiError: user_not_found; precondition_failed, when the user's version is not among those asked for.
+        RunAgain: The user was made an admin meanwhile.
+    """
+    admins: Sequence[int | None] = []
+    if may_lose_admin and db.exec(select(User.id).where(User.id == user_id, _ACTIVE_ADMIN)).first():
+        admins = db.exec(select(User.id).where(_ACTIVE_ADMIN).order_by(col(User.id)).with_for_update()).all()
+    user = db.exec(select(User).where(User.id == user_id).with_for_update()).one_or_none()
+    if user is None:
+        raise ApiError(ErrorCode.USER_NOT_FOUND)
+    if may_lose_admin and is_active_admin(user) and user_id not in admins:
+        raise RunAgain
+    if version is not None and user.version not in version:
+        raise ApiError(ErrorCode.PRECONDITION_FAILED)
+    return user
+
+
+def lock_named(db: Session, username: str) -> User:
+    """Lock the user of a username, in any letter case, until the unit ends and return it.
+
+    Raises:
+        ApiError: user_not_found.
+    """
+    named = select(User).where(User.username_key == canonical(username)).with_for_update()
+    user = db.exec(named).one_or_none()
+    if user is None:
+        raise ApiError(ErrorCode.USER_NOT_FOUND)
+    return user
+
+
+def require_other_admin(db: Session, user: User) -> None:
+    """Check that there is an active admin beside this user.
+
+    Raises:
+        ApiError: last_admin.
+    """
+    if db.exec(select(User.id).where(_ACTIVE_ADMIN, User.id != user.id).limit(1)).first() is None:
+        raise ApiError(ErrorCode.LAST_ADMIN)
+
+
+def flush(db: Session, user: User) -> None:
+    """Write a user; the unique indexes decide whether its names are free.
+
+    Raises:
+        AskAfterRollback: They are not. The error's words name the index differently on each database, so which name
+            is taken is asked afterwards, the username first.
+    """
+    user_id = user.id or 0
+    keys: list[tuple[Any, str, ErrorCode]] = [
+        (User.username_key, user.username_key, ErrorCode.USERNAME_TAKEN),
+        (User.email_key, user.email_key, ErrorCode.EMAIL_TAKEN),
+    ]
+
+    def ask(db: Session) -> None:
+        for column, key, taken in keys:
+            if db.exec(select(User.id).where(column == key, User.id != user_id)).first() is not None:
+                raise ApiError(taken)
+
+    try:
+        db.flush()
+    except IntegrityError as error:
+        raise AskAfterRollback(ask) from error
