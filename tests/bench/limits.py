@@ -17,9 +17,10 @@ import sqlalchemy as sa
 from pydantic import SecretStr
 
 from tests.bench.load import Request, Sample, quantiles_ms
-from tests.service import PASSWORD, SECRET_KEY
+from tests.support.people import PASSWORD
+from tests.support.processes import SECRET_KEY
+from userapi.capabilities import Settings
 from userapi.main import create_app
-from userapi.settings import Settings
 
 Statement = tuple[str, Any] | None  # SQL and its parameters; None is a commit
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-LIBRARIES = "fastapi starlette pydantic sqlmodel sqlalchemy uvicorn uvloop httptools pyjwt bcrypt psycopg aiomysql"
+LIBRARIES = "fastapi starlette pydantic sqlmodel sqlalchemy uvicorn uvloop httptools pyjwt bcrypt psycopg asyncmy"
 _PROC = Path("/proc")
 _TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 

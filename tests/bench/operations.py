@@ -13,7 +13,7 @@ from tests.bench import limits
 from tests.bench.load import Chain, Load, Request, Sample, measure
 from tests.bench.servers import Server
 from tests.bench.site import FORM, JSON, Site, ask, log_in, login
-from tests.service import PASSWORD, bearer
+from tests.support.people import PASSWORD, bearer
 
 Measure = Callable[[int, float], Sample]  # of connections and seconds
 TUTORIAL_CONNECTIONS = 5  # its pool; it opens and closes further ones for each request, and over 15 it can deadlock

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.bench.machine import settle, tree
-from tests.service import environment, free_port
+from tests.support.processes import environment, free_port
 
 START_SECONDS = 60
 STOP_SECONDS = 25

@@ -15,11 +15,12 @@ import bcrypt
 import httpx2 as httpx
 import sqlalchemy as sa
 
-from tests import service
 from tests.bench import tutorial_app
 from tests.bench.load import Request
 from tests.bench.servers import CONSTANT, TUTORIAL, USERAPI, Server, running
-from tests.service import PASSWORD, bearer
+from tests.support import databases
+from tests.support.people import PASSWORD, bearer
+from tests.support.processes import run
 from userapi.models import User, now
 
 MAX_USERS = 1_000_000
@@ -72,17 +73,17 @@ def site(database: str, users: int, workers: int, rounds: int) -> Iterator[Site]
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="userapi_")))
         if kind != "sqlite":
             if ":" in database:
-                stack.enter_context(patch.dict(service.SERVERS, {kind: database}))
-            url = stack.enter_context(service.new_database(kind))
+                stack.enter_context(patch.dict(databases.SERVERS, {kind: database}))
+            url = stack.enter_context(databases.new_database(kind))
         else:
             place = Path(sa.make_url(database).database or "").parent if ":" in database else None
             data = stack.enter_context(tempfile.TemporaryDirectory(prefix="userapi_", dir=place))
             url = f"sqlite:///{data}/users.db"
-        migrated = service.run("userapi", "migrate", url=url)
+        migrated = run("userapi", "migrate", url=url)
         if migrated.returncode:
             raise RuntimeError(migrated.stderr)
         hashed = [bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(cost)).decode() for cost in (4, rounds)]
-        engine = service.sync_engine(url)
+        engine = databases.sync_engine(url)
         fill(engine, users, *hashed)
         sync_url = engine.url.render_as_string(hide_password=False)
         engine.dispose()

@@ -1,0 +1,203 @@
+"""The log: named events."""
+
+import asyncio
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from sqlmodel import Session
+
+from tests.support.client import Api
+from tests.support.databases import new_database
+from tests.support.insides import Announcement, Announcements, Database, announce
+from tests.support.log_lines import Request
+from tests.support.logins import refresh
+from tests.support.people import NEW_PASSWORD, PASSWORD
+from tests.support.schema import migrate
+
+
+class TestEvents:
+    """Named, with what an auditor asks for."""
+
+    def login(self, api: Api, username: str, password: str, **headers: str) -> Request:
+        return Request(api, "POST", "/token", data={"username": username, "password": password}, headers=headers)
+
+    def test_login(self, logged: Api) -> None:
+        alice = logged.new_user("alice")
+        event = self.login(logged, "alice", PASSWORD).events["login_succeeded"]
+        assert (event["level"], str(event["user_id"]), event["ip"]) == ("INFO", str(alice["id"]), "127.0.0.1")
+        rows = logged.sql("SELECT id FROM login_sessions WHERE user_id = :id", id=alice["id"])
+        assert [str(row[0]) for row in rows] == [str(event["session_id"])]
+
+    def test_failed_login(self, logged: Api) -> None:
+        """S7: the log may tell what the answer does not."""
+        alice = logged.new_user("alice")
+        name = f"u{secrets.token_hex(6)}"
+        for username, user_id in (("alice", alice["id"]), (name, None)):
+            done = self.login(logged, username, NEW_PASSWORD)
+            assert done.events.keys() == {"login_failed"}
+            event = done.events["login_failed"]
+            assert (event["login"], str(event["user_id"]), event["ip"]) == (username, str(user_id), "127.0.0.1")
+
+    def test_throttled_login(self, logged: Api) -> None:
+        """S6."""
+        name = f"u{secrets.token_hex(6)}"
+        for _ in range(5):
+            self.login(logged, name, NEW_PASSWORD)
+        done = self.login(logged, name, NEW_PASSWORD)
+        assert done.answer.status_code == 429
+        assert done.events.keys() == {"login_throttled"}
+        assert done.events["login_throttled"]["login"] == name
+
+    def test_user_made_and_deleted(self, logged: Api) -> None:
+        body = {"username": "alice", "email": "alice@example.com", "password": PASSWORD}
+        made = Request(logged, "POST", "/users", logged.admin, json=body)
+        user_id = made.answer.json()["id"]
+        assert str(made.events["user_created"]["user_id"]) == str(user_id)
+        gone = Request(logged, "DELETE", f"/users/{user_id}", logged.admin)
+        assert str(gone.events["user_deleted"]["user_id"]) == str(user_id)
+
+    def test_password_changed(self, logged: Api) -> None:
+        alice = logged.new_actor("alice")
+        logged.token("alice")
+        body = {"password": NEW_PASSWORD, "current_password": PASSWORD}
+        done = Request(logged, "PATCH", "/users/me", alice, json=body)
+        assert done.events.keys() == {"password_changed", "session_revoked"}
+        event = done.events["password_changed"]
+        assert (str(event["user_id"]), str(event["by"])) == (str(alice.id), str(alice.id))
+
+    def test_admin_granted(self, logged: Api) -> None:
+        alice = logged.new_user("alice")
+        done = Request(logged, "PATCH", f"/users/{alice['id']}", logged.admin, json={"is_admin": True})
+        event = done.events["admin_granted"]
+        assert (str(event["user_id"]), str(event["by"])) == (str(alice["id"]), str(logged.admin.id))
+        again = Request(logged, "PATCH", f"/users/{alice['id']}", logged.admin, json={"is_admin": True})
+        assert again.events == {}
+
+    @pytest.mark.parametrize("how", ["revoke", "end one", "end all", "deactivate"])
+    def test_session_revoked(self, logged: Api, how: str) -> None:
+        alice = logged.new_actor("alice")
+        session_id = logged.sql("SELECT id FROM login_sessions WHERE user_id = :id", id=alice.id)[0][0]
+        done = {
+            "revoke": lambda: Request(logged, "POST", "/revoke", data={"token": alice.token}),
+            "end one": lambda: Request(logged, "DELETE", f"/users/me/sessions/{session_id}", alice),
+            "end all": lambda: Request(logged, "DELETE", "/users/me/sessions", alice),
+            "deactivate": lambda: Request(logged, "PATCH", alice.path, logged.admin, json={"is_active": False}),
+        }[how]()
+        assert str(done.events["session_revoked"]["user_id"]) == str(alice.id)
+
+    def test_reused_refresh_token(self, logged: Api) -> None:
+        """S20."""
+        logged.new_user("alice")
+        pair = logged.grant("alice")
+        second = refresh(logged, pair["refresh_token"]).json()
+        refresh(logged, second["refresh_token"])
+        form = {"grant_type": "refresh_token", "refresh_token": pair["refresh_token"]}
+        done = Request(logged, "POST", "/token", data=form)
+        assert done.answer.status_code == 400
+        assert "again" in done.events["session_revoked"]["reason"]
+
+    @pytest.mark.parametrize(
+        ("body", "status"),
+        [
+            ({"password": NEW_PASSWORD, "username": "admin", "is_admin": True}, 400),
+            ({"password": "Xx-alice-77", "is_admin": True}, 422),
+        ],
+    )
+    def test_what_was_refused_is_no_event(self, logged: Api, body: dict[str, Any], status: int) -> None:
+        alice = logged.new_user("alice")
+        done = Request(logged, "PATCH", f"/users/{alice['id']}", logged.admin, json=body)
+        assert done.answer.status_code == status
+        assert done.events == {}
+
+
+@dataclass(frozen=True)
+class Happened(Announcement):
+    """Something that a test announces."""
+
+    what: str
+
+
+def orphan(db: Session) -> None:
+    """Make a row that refers to nothing, which the commit finds out."""
+    announce(db, Happened("never"))
+    db.connection().exec_driver_sql("PRAGMA defer_foreign_keys=ON")
+    columns = "user_id, generation, created_at, rotated_at, expires_at"
+    db.connection().exec_driver_sql(
+        f"INSERT INTO login_sessions ({columns}) VALUES (999, 1, '2025-01-01', '2025-01-01', '2025-01-01')"
+    )
+
+
+def well(db: Session) -> None:
+    announce(db, Happened("once"))
+
+
+class TestAnnouncements:
+    """What rules announce reaches who listens in the unit, and after its commit; an event not committed is none."""
+
+    def test_after_commit_hears_only_what_is_committed(self, empty_sqlite: str) -> None:
+        heard: list[str] = []
+        announcements = Announcements()
+        announcements.after_commit(Happened, lambda happened: heard.append(happened.what))
+
+        async def both() -> None:
+            database = Database(empty_sqlite, announcements)
+            with pytest.raises(sa.exc.IntegrityError):
+                await database.write(orphan)  # the commit itself fails
+            await database.write(well)
+            await database.close()
+
+        asyncio.run(both())
+        assert heard == ["once"]
+
+    def test_listener_inside_writes_with_the_unit_and_is_rolled_back_with_it(self, empty_sqlite: str) -> None:
+        announcements = Announcements()
+        announcements.inside_unit(Happened, lambda db, happened: keep(db, happened.what))
+
+        def keep(db: Session, what: str) -> None:
+            db.connection().exec_driver_sql("INSERT INTO heard (what) VALUES (?)", (what,))
+
+        def kept(connection: sa.Connection) -> list[str]:
+            return list(connection.exec_driver_sql("SELECT what FROM heard").scalars())
+
+        async def both() -> list[str]:
+            database = Database(empty_sqlite, announcements)
+            await database.write(lambda db: db.connection().exec_driver_sql("CREATE TABLE heard (what TEXT)") and None)
+            with pytest.raises(sa.exc.IntegrityError):
+                await database.write(orphan)
+            await database.write(well)
+            found = await database.read(kept)
+            await database.close()
+            return found
+
+        assert asyncio.run(both()) == ["once"]
+
+    def test_failing_listener_undoes_the_change_inside_and_not_after_the_commit(self, empty_sqlite: str) -> None:
+        def fail(*_: object) -> None:
+            raise RuntimeError
+
+        async def outcome(announcements: Announcements) -> bool:
+            database = Database(empty_sqlite, announcements)
+            try:
+                await database.write(well)
+            except RuntimeError:
+                return False
+            finally:
+                await database.close()
+            return True
+
+        inside, after = Announcements(), Announcements()
+        inside.inside_unit(Happened, fail)
+        after.after_commit(Happened, fail)
+        assert not asyncio.run(outcome(inside))
+        assert asyncio.run(outcome(after))
+
+
+@pytest.fixture
+def empty_sqlite() -> Iterator[str]:
+    with new_database("sqlite") as url:
+        migrate(url)
+        yield url

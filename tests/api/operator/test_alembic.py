@@ -1,0 +1,151 @@
+"""Migrations by Alembic's own commands: up, down and up again with rows present."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.alembic import (
+    HEAD,
+    REVISIONS,
+    alembic,
+    change_models,
+    changed_alembic,
+    column_types,
+    complaints,
+    copy,
+    gives_a_deleted_id_again,
+    make_rows,
+    new_revision,
+    sql,
+    tables,
+)
+from tests.support.databases import ON_SQLITE
+from tests.support.processes import refused_to_start, run
+
+__all__ = ["copy"]
+
+
+class TestAlembic:
+    def test_up_down_and_up_again_with_rows(self, empty_url: str) -> None:
+        alembic(empty_url, "upgrade", "head")
+        assert sql(empty_url, "SELECT version_num FROM alembic_version") == [(HEAD,)]
+        assert tables(empty_url) == {"alembic_version", "users", "login_sessions"}
+        make_rows(empty_url)
+        for _ in REVISIONS[1:]:
+            alembic(empty_url, "downgrade", "-1")
+            assert sql(empty_url, "SELECT count(*) FROM users") == [(1,)]
+        alembic(empty_url, "upgrade", "head")
+        assert sql(empty_url, "SELECT count(*) FROM users") == [(1,)]
+        alembic(empty_url, "downgrade", "base")
+        assert tables(empty_url) == {"alembic_version"}
+        alembic(empty_url, "upgrade", "head")
+        make_rows(empty_url)
+
+    def test_one_step_down_from_the_first_revision_is_empty(self, empty_url: str) -> None:
+        alembic(empty_url, "upgrade", REVISIONS[-1])
+        alembic(empty_url, "downgrade", "-1")
+        assert tables(empty_url) == {"alembic_version"}
+
+    def test_models_and_migrations_agree(self, url: str) -> None:
+        alembic(url, "check")
+        sql(url, "ALTER TABLE users ADD COLUMN shoe_size INTEGER")
+        with pytest.raises(SystemExit):
+            alembic(url, "check")
+
+    def test_autogenerate_finds_nothing_to_do(self, url: str, copy: Path) -> None:
+        alembic(url, "revision", "--autogenerate", "-m", "nothing", project=copy)
+        source = new_revision(copy).read_text()
+        assert source.count("pass") == 2
+        assert "op." not in source
+        assert "import" not in source
+
+    @pytest.mark.slow
+    def test_changed_model_becomes_a_migration_that_runs(
+        self, url: str, copy: Path, tmp_path_factory: pytest.TempPathFactory
+    ) -> None:
+        """The generated file passes ruff and mypy as it is, knows no type of the models, and goes up and down."""
+        make_rows(url)
+        change_models(copy)
+        changed_alembic(url, copy, "revision", "--autogenerate", "-m", "add a nickname")
+        source = new_revision(copy).read_text()
+        assert not [word for word in ("userapi", "sqlmodel", "AutoString", "Timestamp") if word in source], source
+        assert complaints(copy, new_revision(copy), tmp_path_factory.getbasetemp() / "mypy") == ""
+        changed_alembic(url, copy, "upgrade", "head")
+        assert "No new upgrade operations detected" in changed_alembic(url, copy, "check")
+        assert sql(url, "SELECT username, nickname FROM users") == [("admin", None)]
+        users, notes = column_types(url, "users"), column_types(url, "notes")
+        assert (users["nickname"].length, notes["text"].length) == (30, 30)
+        assert repr(notes["written_at"]) == repr(users["created_at"])  # MySQL: with its microseconds
+        changed_alembic(url, copy, "downgrade", "-1")
+        assert sql(url, "SELECT count(*) FROM users JOIN login_sessions ON users.id = user_id") == [(1,)]
+        assert not gives_a_deleted_id_again(url)
+        alembic(url, "check")
+
+    @ON_SQLITE
+    def test_text_without_a_length_is_refused(self, url: str, copy: Path) -> None:
+        """MySQL would refuse it later, or cut it at a length that nobody chose."""
+        change_models(copy)
+        for models in (copy / "userapi").rglob("*.py"):
+            models.write_text(models.read_text().replace("pydantic.Field(max_length=30)", "pydantic.Field()"))
+        done = run("alembic", "revision", "--autogenerate", "-m", "x", url=url, cwd=copy, PYTHONPATH=str(copy))
+        assert done.returncode != 0
+        assert "no length" in done.stdout + done.stderr
+
+    @ON_SQLITE
+    def test_new_migration_without_ruff_says_so(self, url: str, copy: Path) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("importlib.util.find_spec", lambda _: None)
+            said = alembic(url, "revision", "-m", "by hand", project=copy)
+        assert "ruff is not installed" in said
+        assert "import" not in new_revision(copy).read_text()
+
+    def test_sql_can_be_written_out_without_a_database(self, empty_url: str) -> None:
+        script = alembic(empty_url, "upgrade", "head", "--sql")
+        assert "CREATE TABLE users" in script
+        assert tables(empty_url) == set()
+
+    @ON_SQLITE
+    def test_wrong_setting_is_one_readable_line(self, empty_url: str) -> None:
+        done = run("alembic", "upgrade", "head", url=empty_url, BCRYPT_ROUNDS="many")
+        assert refused_to_start(done).startswith("BCRYPT_ROUNDS: ")
+
+
+class TestSqliteRebuild:
+    """SQLite changes a column by building the table anew."""
+
+    MIGRATION = """
+import sqlalchemy as sa
+from alembic import op
+
+revision = "9999"
+down_revision = "{head}"
+
+
+def upgrade():
+    with op.batch_alter_table("users") as batch:
+        batch.alter_column("age", new_column_name="years")
+
+
+def downgrade():
+    with op.batch_alter_table("users") as batch:
+        batch.alter_column("years", new_column_name="age")
+"""
+
+    @ON_SQLITE
+    @pytest.mark.parametrize("by", ["alembic", "userapi"])
+    def test_rows_sessions_and_autoincrement_survive(self, url: str, copy: Path, by: str) -> None:
+        """S2."""
+        make_rows(url)
+        tables_before = sql(url, "SELECT * FROM users"), sql(url, "SELECT * FROM login_sessions")
+        source = self.MIGRATION.replace("{head}", HEAD)
+        (copy / "alembic" / "versions" / "9999_rebuild.py").write_text(source)
+        if by == "alembic":
+            alembic(url, "upgrade", "head", project=copy)
+        else:
+            done = run("userapi", "migrate", url=url, cwd=copy, PYTHONPATH=str(copy))
+            assert done.stdout == f"The schema went from {HEAD} to 9999\n", done.stderr
+        assert sql(url, "SELECT years FROM users") == [(None,)]
+        alembic(url, "downgrade", "-1", project=copy)
+        assert (sql(url, "SELECT * FROM users"), sql(url, "SELECT * FROM login_sessions")) == tables_before
+        assert not gives_a_deleted_id_again(url)
+        alembic(url, "check")

@@ -1,0 +1,98 @@
+"""The first start: real processes in fresh directories."""
+
+import re
+import stat
+from pathlib import Path
+
+import pytest
+
+from tests.support.commands import command
+from tests.support.people import bearer
+from tests.support.processes import refused_to_start
+from tests.support.servers import Server, serving
+
+UVICORN = ("uvicorn", "userapi.main:app")
+MADE = re.compile(r"username: admin\n +password: (\w{16}) +\(shown this once\)\n")
+
+
+def log_in(server: Server, password: str, username: str = "admin") -> str:
+    """The token of a login that must succeed."""
+    with server.client() as http:
+        answer = http.post("/token", data={"username": username, "password": password})
+        assert answer.status_code == 200, answer.text
+        token: str = answer.json()["access_token"]
+        assert http.get("/users", headers=bearer(token)).status_code == 200
+        return token
+
+
+@pytest.mark.slow
+class TestFreshDirectory:
+    def test_serve_makes_all_it_needs_and_shows_a_password_once(self, tmp_path: Path) -> None:
+        with serving("", SECRET_KEY="", cwd=tmp_path) as server:
+            [password] = MADE.findall(server.text)
+            assert f"{server.base_url}/docs\n" in server.text
+            token = log_in(server, password)
+        key = tmp_path / "userapi.db.secret_key"
+        assert stat.S_IMODE(key.stat().st_mode) == 0o600
+        assert len(key.read_text().strip()) >= 32
+        assert password not in "".join(path.read_bytes().decode("latin-1") for path in tmp_path.iterdir())
+        with serving("", SECRET_KEY="", cwd=tmp_path) as server:
+            assert "password" not in server.text
+            log_in(server, password)
+            with server.client() as http:
+                assert http.get("/users/me", headers=bearer(token)).status_code == 200
+
+    def test_settings_come_from_a_file_too(self, tmp_path: Path) -> None:
+        lines = ["DATABASE_URL=sqlite:///./mine.db", "FIRST_ADMIN_USERNAME=root", "FIRST_ADMIN_PASSWORD=Zk4mWq7x"]
+        (tmp_path / ".env").write_text("\n".join(lines))
+        with serving("", cwd=tmp_path) as server:
+            log_in(server, "Zk4mWq7x", "root")
+        assert (tmp_path / "mine.db").exists()
+
+    def test_uvicorn_serves_as_well(self, tmp_path: Path) -> None:
+        with serving("", SECRET_KEY="", cwd=tmp_path, command=UVICORN) as server:
+            [password] = MADE.findall(server.text)
+            log_in(server, password)
+
+    def test_workers_share_the_key(self, tmp_path: Path) -> None:
+        with serving("", "--workers", "2", SECRET_KEY="", cwd=tmp_path) as server:
+            [password] = MADE.findall(server.text)
+            token = log_in(server, password)
+            for _ in range(30):  # each on a new connection, which either worker may get
+                with server.client() as http:
+                    assert http.get("/users/me", headers=bearer(token)).status_code == 200
+
+
+class TestFirstAdmin:
+    def test_is_made_as_the_settings_say(self, url: str) -> None:
+        admin = {"FIRST_ADMIN_USERNAME": "Root", "FIRST_ADMIN_EMAIL": "root@example.org"}
+        with serving(url, FIRST_ADMIN_PASSWORD="Zk4mWq7x", **admin) as server:
+            assert "Zk4mWq7x" not in server.text
+            assert "FIRST_ADMIN_PASSWORD" in server.text
+            log_in(server, "Zk4mWq7x", "root@example.org")
+        with serving(url, FIRST_ADMIN_PASSWORD="Other-Saddle-8", **admin) as server:
+            log_in(server, "Zk4mWq7x", "Root")
+
+    @pytest.mark.parametrize("kind", ["postgresql", "mysql"], indirect=True)
+    def test_without_password_a_server_database_starts_and_says_how_to_make_one(self, url: str) -> None:
+        with serving(url) as server:
+            assert "python -m userapi create-admin" in server.text
+            assert "password:" not in server.text
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("FIRST_ADMIN_PASSWORD", "weak"),
+            ("FIRST_ADMIN_PASSWORD", "Password123"),
+            ("FIRST_ADMIN_PASSWORD", "x1X" * 30),
+            ("FIRST_ADMIN_USERNAME", "a b"),
+            ("FIRST_ADMIN_EMAIL", "admin@localhost"),
+        ],
+    )
+    def test_that_cannot_be_made_is_one_readable_line(self, tmp_path: Path, name: str, value: str) -> None:
+        done = command("serve", "--port", "0", url="", cwd=tmp_path, **{name: value})
+        message = refused_to_start(done)
+        assert name in message
+        assert "Value error" not in message
+        if name == "FIRST_ADMIN_PASSWORD":
+            assert value not in message

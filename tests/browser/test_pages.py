@@ -1,0 +1,172 @@
+"""The documentation's pages, in a real browser without the Internet."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.wait import WebDriverWait
+
+from tests.support.client import Api
+from tests.support.databases import ON_SQLITE, skip_without
+from tests.support.openapi import openapi
+from tests.support.people import ADMIN_PASSWORD
+
+SECONDS = 30
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+    "--window-size=1400,2000",
+]
+
+
+def read_log(driver: webdriver.Chrome, name: str) -> list[dict[str, Any]]:
+    """What the browser has logged since the last time."""
+    entries: list[dict[str, Any]] = driver.get_log(name)  # type: ignore[no-untyped-call]  # selenium's own gap
+    return entries
+
+
+class Page:
+    """A page in the browser, and what it loaded."""
+
+    def __init__(self, driver: webdriver.Chrome, api: Api) -> None:
+        self.driver, self.api = driver, api
+
+    def open(self, path: str) -> None:
+        self.driver.get(f"{self.api.server.base_url}{path}")
+
+    def find(self, selector: str, inside: WebElement | None = None) -> WebElement:
+        """The first visible element, once there is one."""
+
+        def visible(driver: webdriver.Chrome) -> WebElement | None:
+            found = (inside or driver).find_elements(By.CSS_SELECTOR, selector)
+            return next((element for element in found if element.is_displayed()), None)
+
+        element = WebDriverWait(self.driver, SECONDS).until(visible, f"no {selector}")
+        assert element
+        return element
+
+    def click(self, selector: str, inside: WebElement | None = None) -> None:
+        self.driver.execute_script("arguments[0].click()", self.find(selector, inside))
+
+    def wait_for_text(self, text: str) -> None:
+        WebDriverWait(self.driver, SECONDS).until(
+            lambda driver: text in driver.find_element(By.TAG_NAME, "body").text, f"no {text!r}"
+        )
+
+    def log_in(self, username: str, password: str) -> None:
+        """Use the dialog behind the button Authorize."""
+        self.click(".auth-wrapper .authorize")
+        dialog = self.find(".dialog-ux")
+        self.find("#oauth_username", dialog).send_keys(username)
+        self.find("#oauth_password", dialog).send_keys(password)
+        self.click(".auth-btn-wrapper button.authorize", dialog)
+        logged_out = ".auth-btn-wrapper button[aria-label='Remove authorization']"
+        self.find(logged_out, dialog)
+        self.click(".auth-btn-wrapper .btn-done", dialog)
+
+    def try_out(self, operation_id: str, **parameters: str) -> tuple[int, Any]:
+        """Open an operation, fill its parameters in, execute it; give the status and the body that the page shows."""
+        tag = next(
+            item["tags"][0]
+            for path in openapi()["paths"].values()
+            for item in path.values()
+            if item["operationId"] == operation_id
+        )
+        block = self.find(f"#operations-{tag}-{operation_id}")
+        self.click(".opblock-summary-control", block)
+        self.click(".try-out__btn", block)
+        for name, value in parameters.items():
+            # leaving the field takes the value over
+            self.find(f"tr[data-param-name='{name}'] input", block).send_keys(value, Keys.TAB)
+        self.click("button.execute", block)
+        status = self.find(".live-responses-table .response .response-col_status", block).text
+        body = self.find(".live-responses-table .response .highlight-code code", block).text
+        return int(status.split()[0]), json.loads(body)
+
+    def addresses(self) -> set[str]:
+        """Where everything was loaded from, and what the browser complained of."""
+        messages = [json.loads(entry["message"])["message"] for entry in read_log(self.driver, "performance")]
+        events = [(message["method"], message["params"]) for message in messages]
+        blocked = {event["requestId"] for kind, event in events if event.get("blockedReason") == "csp"}
+        sent = [event for kind, event in events if kind == "Network.requestWillBeSent"]
+        return {event["request"]["url"] for event in sent if event["requestId"] not in blocked}
+
+    def assert_nothing_from_elsewhere(self) -> None:
+        addresses = self.addresses()
+        assert any(address.startswith(self.api.server.base_url) for address in addresses)
+        assert not [
+            address for address in addresses if not address.startswith((self.api.server.base_url, "data:", "blob:"))
+        ]
+        severe = [entry["message"] for entry in read_log(self.driver, "browser") if entry["level"] == "SEVERE"]
+        assert not [message for message in severe if "Content Security Policy" not in message]
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    chromedriver = shutil.which("chromedriver")
+    if browser is None or chromedriver is None:
+        skip_without("browser", "there is no chromium with its chromedriver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = browser
+    for flag in [*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('browser')}"]:
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
+    driver = webdriver.Chrome(options, webdriver.ChromeService(chromedriver))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def page(driver: webdriver.Chrome, api: Api) -> Page:
+    driver.get("about:blank")
+    read_log(driver, "performance")
+    read_log(driver, "browser")
+    return Page(driver, api)
+
+
+@pytest.mark.slow
+@ON_SQLITE
+class TestPages:
+    def test_docs_show_every_operation_and_load_nothing_from_elsewhere(self, page: Page) -> None:
+        page.open("/docs")
+        for path in openapi()["paths"].values():
+            for declared in path.values():
+                page.find(f"#operations-{declared['tags'][0]}-{declared['operationId']}")
+        page.assert_nothing_from_elsewhere()
+
+    def test_redoc_shows_the_api_and_loads_nothing_from_elsewhere(self, page: Page) -> None:
+        page.open("/redoc")
+        page.wait_for_text("Create User")
+        page.assert_nothing_from_elsewhere()
+
+    def test_one_can_log_in_read_oneself_and_make_a_user(self, page: Page) -> None:
+        page.open("/docs")
+        page.log_in("admin", ADMIN_PASSWORD)
+        assert page.try_out("read_user", user_id="me") == (200, page.api.admin.user)
+        status, user = page.try_out("create_user")  # with the body that the page proposes
+        assert status == 201
+        assert page.api.admin.get(f"/users/{user['id']}").json() == user
+        page.assert_nothing_from_elsewhere()
+
+    def test_wrong_password_is_told(self, page: Page) -> None:
+        page.open("/docs")
+        page.click(".auth-wrapper .authorize")
+        dialog = page.find(".dialog-ux")
+        page.find("#oauth_username", dialog).send_keys("admin")
+        page.find("#oauth_password", dialog).send_keys("Wrong-Horse-7")
+        page.click(".auth-btn-wrapper button.authorize", dialog)
+        page.find(".errors", dialog)

@@ -1,0 +1,37 @@
+"""What tests take from the service's own code, in one place; all else goes through its processes."""
+
+from userapi.capabilities import Settings
+from userapi.cli import cli
+from userapi.errors import ApiError, DatabaseUnavailable, ErrorCode
+from userapi.kit.announcements import Announcement, Announcements, announce
+from userapi.kit.database import Database, migrations
+from userapi.main import create_app
+from userapi.models import LoginSession, Timestamp, User, canonical, now
+from userapi.security.strength import is_common
+from userapi.security.throttle import Throttle
+from userapi.users.listing import ListQuery, Page, choice, find_page
+
+__all__ = [
+    "Announcement",
+    "Announcements",
+    "ApiError",
+    "Database",
+    "DatabaseUnavailable",
+    "ErrorCode",
+    "ListQuery",
+    "LoginSession",
+    "Page",
+    "Settings",
+    "Throttle",
+    "Timestamp",
+    "User",
+    "announce",
+    "canonical",
+    "choice",
+    "cli",
+    "create_app",
+    "find_page",
+    "is_common",
+    "migrations",
+    "now",
+]

@@ -1,0 +1,73 @@
+"""Login sessions as tests handle them: by their tokens, and by their rows."""
+
+from typing import Any
+
+import jwt
+import sqlalchemy as sa
+from sqlmodel import col
+
+from tests.support.answers import assert_refused
+from tests.support.client import Actor, Api
+from tests.support.insides import LoginSession
+from tests.support.people import bearer
+
+Pair = dict[str, Any]  # the answer of POST /token
+
+
+def refresh(api: Api, token: str, **form: str) -> Any:
+    return api.http.post("/token", data={"grant_type": "refresh_token", "refresh_token": token, **form})
+
+
+def refreshed(api: Api, pair: Pair) -> Pair:
+    answer = refresh(api, pair["refresh_token"])
+    assert answer.status_code == 200, answer.text
+    renewed: Pair = answer.json()
+    return renewed
+
+
+def revoke(api: Api, token: str, **form: str) -> Any:
+    return api.http.post("/revoke", data={"token": token, **form})
+
+
+def claims_of(token: str) -> dict[str, Any]:
+    claims: dict[str, Any] = jwt.decode(token, options={"verify_signature": False})
+    return claims
+
+
+def id_of(pair: Pair) -> int:
+    session_id: int = claims_of(pair["refresh_token"])["sid"]
+    return session_id
+
+
+def change(api: Api, pair: Pair, **values: Any) -> None:
+    """Change the row of a login session, past the service."""
+    api.execute(sa.update(LoginSession).where(col(LoginSession.id) == id_of(pair)).values(**values))
+
+
+def row(api: Api, pair: Pair) -> LoginSession | None:
+    with api.server.engine.connect() as connection:
+        found = connection.execute(sa.select(LoginSession.__table__).where(col(LoginSession.id) == id_of(pair)))  # type: ignore[attr-defined]  # a table model has a table
+        values = found.mappings().one_or_none()
+    return LoginSession(**values) if values else None
+
+
+def alive(api: Api, pair: Pair) -> LoginSession:
+    """The row of a session, which must be there, and whose access token must work."""
+    found = row(api, pair)
+    assert found is not None
+    assert api.http.get("/users/me", headers=bearer(pair["access_token"])).status_code == 200
+    return found
+
+
+def assert_ended(api: Api, *pairs: Pair) -> None:
+    for pair in pairs:
+        assert row(api, pair) is None
+        assert_refused(api.http.get("/users/me", headers=bearer(pair["access_token"])), "invalid_token")
+        assert_refused(refresh(api, pair["refresh_token"]), "invalid_grant")
+
+
+def sessions_of(actor: Actor, path: str = "/users/me", **query: Any) -> list[dict[str, Any]]:
+    answer = actor.get(f"{path}/sessions", params=query)
+    assert answer.status_code == 200, answer.text
+    found: list[dict[str, Any]] = answer.json()
+    return found

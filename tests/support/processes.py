@@ -1,0 +1,84 @@
+"""Processes of the service's commands, and what tests wait for."""
+
+import hashlib
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+SECRET_KEY = hashlib.sha256(b"for tests only").hexdigest()  # the same in all processes of a run
+
+# Processes that run tests at the same time begin far from each other.
+_PORTS = (10_000 + number % 22_000 for number in count(389 * os.getpid()))
+
+Finished = subprocess.CompletedProcess[str]
+
+
+def environment(url: str, **settings: str) -> dict[str, str]:
+    """The environment of a service process: nothing of the tester's own settings."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "SYSTEMROOT", "LANG", "TMPDIR") if name in os.environ}
+    return {
+        **kept,
+        "PYTHONPATH": str(ROOT),
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONWARNINGS": "error",
+        "DATABASE_URL": url,
+        "SECRET_KEY": SECRET_KEY,
+        "BCRYPT_ROUNDS": "4",
+        **settings,
+    }
+
+
+def run(*args: str, url: str, stdin: str | None = None, cwd: Path = ROOT, **settings: str) -> Finished:
+    """Run `python -m ...` to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", *args],
+        env=environment(url, **settings),
+        cwd=cwd,
+        input=stdin,
+        stdin=subprocess.DEVNULL if stdin is None else None,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def refused_to_start(finished: Finished) -> str:
+    """Check that a command ended as a refusal does, and give its sentence: exit code 1, no traceback."""
+    assert finished.returncode == 1, finished
+    assert "Traceback" not in finished.stdout + finished.stderr
+    lines = finished.stderr.splitlines()
+    assert len(lines) == 1, finished.stderr
+    assert lines[0].startswith("error: "), finished.stderr
+    return lines[0].removeprefix("error: ")
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on, of those that the system gives to no client."""
+    for port in _PORTS:
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("never reached")
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 20) -> None:
+    """Wait until the condition holds; fails if it does not in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not so after {seconds} s"
+        time.sleep(0.02)
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started."""
+    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    pairs = [tuple(map(int, line.split())) for line in listed.splitlines()]
+    return [child for child, parent in pairs if parent == pid]

@@ -1,0 +1,141 @@
+"""Service processes that serve."""
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import httpx2 as httpx
+import sqlalchemy as sa
+
+from tests.support.databases import new_database, sync_engine
+from tests.support.processes import ROOT, environment, free_port
+from tests.support.schema import migrate
+
+
+@dataclass
+class Server:
+    """A running service process and what it has printed."""
+
+    process: subprocess.Popen[str]
+    url: str
+    base_url: str
+    output: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout
+        for line in self.process.stdout:
+            self.output.append(line)
+
+    @property
+    def text(self) -> str:
+        return "".join(self.output)
+
+    @cached_property
+    def engine(self) -> sa.Engine:
+        """The tests' own way to its database."""
+        return sync_engine(self.url, pool_pre_ping=True)
+
+    def client(self, **options: Any) -> httpx.Client:
+        """A client for plain HTTP: not verifying spares the 30 ms that loading certificates takes."""
+        return httpx.Client(**{"base_url": self.base_url, "timeout": 30, "verify": False, **options})
+
+    def wait(self, seconds: float = 60) -> Self:
+        """Wait until it serves; raises if it does not."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and self.process.poll() is None:
+            try:
+                with self.client(timeout=2) as http:
+                    if http.get("/health/live").status_code == 200:
+                        return self
+            except httpx.TransportError:
+                time.sleep(0.02)
+        self.stop()
+        raise AssertionError(f"the service did not start:\n{self.text}")
+
+    def stop(self, seconds: float = 25) -> int:
+        """End it as an operator would (SIGTERM); give its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            code = self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            code = self.process.wait()
+        self._reader.join(5)
+        if self.process.stdout:
+            self.process.stdout.close()
+        if "engine" in vars(self):
+            self.engine.dispose()
+        return code
+
+
+@contextmanager
+def launched(
+    url: str, *options: str, command: tuple[str, ...] = ("userapi", "serve"), cwd: Path = ROOT, **settings: str
+) -> Iterator[Server]:
+    """A service process on a free port that may not answer yet, ended afterwards."""
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", *command, "--port", str(port), *options],
+        env=environment(url, **settings),
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    server = Server(process, url, f"http://127.0.0.1:{port}")
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@contextmanager
+def serving(url: str, *options: str, **settings: Any) -> Iterator[Server]:
+    """A service process on a free port that answers, ended afterwards; arguments as for `launched`."""
+    with launched(url, *options, **settings) as server:
+        yield server.wait()
+
+
+@contextmanager
+def shared_server(kind: str, *options: str, **settings: Any) -> Iterator[Server]:
+    """A service for many tests: the wrong passwords of one must not lock out the next, so it has no throttle."""
+    with new_database(kind) as url:
+        migrate(url)
+        settings = {"FIRST_ADMIN_PASSWORD": "Not-Used-1", "THROTTLE_ENABLED": "false", **settings}
+        with serving(url, *options, **settings) as server:
+            yield server
+
+
+class Shared:
+    """Services for many tests, started when one first asks for them, and ended together."""
+
+    def __init__(self) -> None:
+        self._running: dict[tuple[object, ...], Server] = {}
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def service(self, kind: str, **settings: str) -> Server:
+        """Return the service with these settings on a database of this kind."""
+        key = (kind, *sorted(settings.items()))
+        if key not in self._running:
+            self._running[key] = self._stack.enter_context(shared_server(kind, **settings))
+        return self._running[key]
