@@ -19,9 +19,9 @@ from tests.support.processes import wait_until
 from tests.support.schema import migrate
 from tests.support.servers import Server, Shared, serving, shared_server
 
-WORKERS_A_CORE = 3  # most tests wait for processes more than they compute
+WORKERS_A_CORE = 2  # tests wait for their service, and the service for them
 # Folders whose tests share what is dear to start: they stay together.
-TOGETHER = ("tests/api/races/", "tests/browser/", "tests/faults/private/")
+TOGETHER = ("tests/api/log/", "tests/api/races/", "tests/browser/", "tests/faults/private/")
 
 _MISSING: pytest.StashKey[list[str]] = pytest.StashKey()
 

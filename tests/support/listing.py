@@ -9,9 +9,9 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import pytest
 import sqlalchemy as sa
 
-from tests.support.client import Api, client_of
+from tests.support.client import Api
 from tests.support.insides import User, canonical, now
-from tests.support.servers import Shared
+from tests.support.unchanged import Unchanged
 
 Row = dict[str, Any]
 
@@ -63,14 +63,8 @@ def everybody_of(api: Api) -> list[Row]:
     return listed
 
 
-class ReadOnly:
+class ReadOnly(Unchanged):
     """Tests that only read share their users."""
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def api(cls, shared: Shared, kind: str) -> Iterator[Api]:
-        with client_of(shared.service(kind)) as api:
-            yield api
 
     @pytest.fixture(scope="class", autouse=True)
     @classmethod

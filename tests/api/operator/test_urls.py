@@ -41,7 +41,6 @@ class TestSqlite:
         [
             ("sqlite://", None),
             ("sqlite:///:memory:", None),
-            ("sqlite:///./users.db", "users.db"),
             ("sqlite:///users.db", "users.db"),
             ("sqlite+aiosqlite:///./users.db?timeout=2", "users.db"),
             ("sqlite+pysqlite:///./my%20users.db", "my users.db"),

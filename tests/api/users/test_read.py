@@ -7,6 +7,7 @@ import pytest
 from tests.support.answers import assert_refused
 from tests.support.client import Api
 from tests.support.databases import ON_SQLITE
+from tests.support.unchanged import Unchanged
 from tests.support.users import PUBLIC
 
 
@@ -23,7 +24,11 @@ class TestRead:
     def test_missing_user(self, api: Api) -> None:
         assert_refused(api.admin.get(f"/users/{2**31 - 1}"), "user_not_found")
 
-    @ON_SQLITE
+
+@ON_SQLITE
+class TestInvalid(Unchanged):
+    """S12."""
+
     @pytest.mark.parametrize("user_id", [0, -1, 2**31, 2**63, 10**18, "alice", "1.5", "ME", "me%20", "%00"])
     @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
     def test_id_out_of_bounds_is_invalid(self, api: Api, method: str, user_id: Any) -> None:

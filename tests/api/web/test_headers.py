@@ -9,6 +9,7 @@ from tests.support.client import Api
 from tests.support.databases import ON_SQLITE
 from tests.support.openapi import operations
 from tests.support.people import ADMIN_PASSWORD, PASSWORD, bearer
+from tests.support.unchanged import Unchanged
 
 
 @ON_SQLITE
@@ -64,7 +65,7 @@ class TestEveryAnswer:
 
 
 @ON_SQLITE
-class TestMethods:
+class TestMethods(Unchanged):
     """S21."""
 
     @pytest.mark.parametrize(
