@@ -29,6 +29,6 @@ class Capability:
     background: Callable[[Any], AbstractAsyncContextManager[None]] | None = None
 
 
-CAPABILITIES = [
+CAPABILITIES: list[Capability] = [
     Capability("registration", routers=registration.routers),
 ]

@@ -5,6 +5,8 @@ from userapi.cli import cli
 from userapi.errors import ApiError, DatabaseUnavailable, ErrorCode
 from userapi.kit.announcements import Announcement, Announcements, announce
 from userapi.kit.database import Database, migrations
+from userapi.kit.web.client import Client
+from userapi.kit.web.dependencies import client as client_dependency
 from userapi.main import create_app
 from userapi.models import LoginSession, Timestamp, User, canonical, now
 from userapi.security.strength import is_common
@@ -15,6 +17,7 @@ __all__ = [
     "Announcement",
     "Announcements",
     "ApiError",
+    "Client",
     "Database",
     "DatabaseUnavailable",
     "ErrorCode",
@@ -29,6 +32,7 @@ __all__ = [
     "canonical",
     "choice",
     "cli",
+    "client_dependency",
     "create_app",
     "find_page",
     "is_common",

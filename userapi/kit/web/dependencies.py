@@ -8,14 +8,16 @@ from userapi.kit.database import Database
 from userapi.kit.web.client import Client
 
 
-async def _database(request: Request) -> Database:
-    database: Database = request.app.state.services.database
-    return database
+async def database(request: Request) -> Database:
+    """Return the database."""
+    found: Database = request.app.state.services.database
+    return found
 
 
-async def _client(request: Request) -> Client:
+async def client(request: Request) -> Client:
+    """Return where the request comes from."""
     return Client(request.headers.get("user-agent"), request.client.host if request.client else None)
 
 
-DatabaseDep = Annotated[Database, Depends(_database)]
-ClientDep = Annotated[Client, Depends(_client)]
+DatabaseDep = Annotated[Database, Depends(database)]
+ClientDep = Annotated[Client, Depends(client)]

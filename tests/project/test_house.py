@@ -1,0 +1,103 @@
+"""What the layout promises whoever works in it: dependencies can be replaced, misspellings fail, folders can go."""
+
+import asyncio
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx2 as httpx
+from pydantic import SecretStr
+
+from tests.support.insides import Client, Settings, client_dependency, create_app
+from tests.support.people import PASSWORD
+from tests.support.processes import ROOT, SECRET_KEY
+
+MISSPELT = """
+from userapi.main import creat_app
+from userapi.models import User, column
+from userapi.sessions.rules import Caller
+from userapi.users import rules
+from userapi.users.listing import find_pages
+
+
+def wrong(caller: Caller) -> None:
+    caller.user.is_amdin
+    column(User.is_activ)
+    rules.creat
+"""
+
+
+class TestDependencies:
+    async def replaced(self) -> str | None:
+        settings = Settings(
+            _env_file=None,
+            database_url="sqlite://",
+            secret_key=SecretStr(SECRET_KEY),
+            first_admin_password=SecretStr(PASSWORD),
+            bcrypt_rounds=4,
+        )
+        app = create_app(settings)
+
+        async def elsewhere() -> Client:
+            return Client("a test", "192.0.2.7")
+
+        app.dependency_overrides[client_dependency] = elsewhere
+        transport = httpx.ASGITransport(app)
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=transport, base_url="http://test") as http,
+        ):
+            pair = await http.post("/token", data={"username": "admin", "password": PASSWORD})
+            headers = {"Authorization": f"Bearer {pair.json()['access_token']}"}
+            [session] = (await http.get("/users/me/sessions", headers=headers)).json()
+            address: str | None = session["ip"]
+            return address
+
+    def test_can_be_overridden(self) -> None:
+        assert asyncio.run(self.replaced()) == "192.0.2.7"
+
+
+class TestTypes:
+    def test_misspelt_column_or_function_fails_mypy(self, tmp_path: Path) -> None:
+        (tmp_path / "misspelt.py").write_text(MISSPELT)
+        command = [
+            sys.executable,
+            "-m",
+            "mypy",
+            "--strict",
+            "--cache-dir",
+            str(tmp_path),
+            str(tmp_path / "misspelt.py"),
+        ]
+        environment = {"MYPYPATH": str(ROOT), "PATH": os.environ["PATH"]}
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        found = [line for line in done.stdout.splitlines() if "misspelt.py" in line and ": error: " in line]
+        words = ("creat_app", "find_pages", "is_amdin", "is_activ", "creat")
+        assert [word for word in words if not any(f'"{word}"' in line for line in found)] == [], done.stdout
+
+
+class TestCapability:
+    def test_is_a_folder_that_can_be_deleted(self, tmp_path: Path) -> None:
+        """Without its folder and what names it in the one list, the rest serves and its types are sound."""
+        for name in ("userapi", "alembic"):
+            shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+        for name in ("alembic.ini", ".mypy.ini"):
+            shutil.copy(ROOT / name, tmp_path)
+        shutil.rmtree(tmp_path / "userapi" / "registration")
+        listed = tmp_path / "userapi" / "capabilities.py"
+        source = listed.read_text().replace("Settings(RegistrationSettings)", "Settings(CoreSettings)")
+        kept = [line for line in source.splitlines() if "egistration" not in line]
+        listed.write_text("from userapi.settings import CoreSettings\n".join(["", "\n".join(kept) + "\n"]))
+        cache = str(tmp_path / "cache")
+        for command in (["mypy", "--strict", "--cache-dir", cache, "userapi"], ["userapi", "migrate"]):
+            done = subprocess.run(
+                [sys.executable, "-m", *command],
+                cwd=tmp_path,
+                env={"PATH": os.environ["PATH"], "DATABASE_URL": "sqlite:///./users.db"},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == 0, done.stdout + done.stderr
