@@ -22,7 +22,7 @@ from tests.support.crowd import at_once
 from tests.support.databases import ON_SQLITE, skip_without
 from tests.support.insides import Throttle
 from tests.support.people import ADMIN_PASSWORD, WRONG_PASSWORD
-from tests.support.processes import free_port, refused_to_start, wait_until
+from tests.support.processes import free_port, refused_to_start, run, wait_until
 from tests.support.throttle import SLOTS, assert_locked, log_in, login_call, throttled, wait_asked, wrong_at_once
 
 
@@ -86,7 +86,7 @@ def shared_storage() -> Iterator[Redis]:
 
 
 def unlock(api: Api, username: str, **settings: Any) -> Any:
-    return command("unlock", username, url=api.server.url, **settings)
+    return run("userapi", "unlock", username, url=api.server.url, **settings)  # it leaves Redis by its end only
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from alembic.config import Config, main
 from alembic.script import ScriptDirectory
 
 from tests.support.databases import sync_engine
-from tests.support.processes import ROOT, environment, run
+from tests.support.processes import ROOT, environment
 from tests.support.schema import insert_admin
 
 REVISIONS = [script.revision for script in ScriptDirectory.from_config(Config(ROOT / "alembic.ini")).walk_revisions()]
@@ -31,9 +31,18 @@ def alembic(url: str, *args: str, project: Path = ROOT) -> str:
     return printed.getvalue()
 
 
-def changed_alembic(url: str, project: Path, *args: str) -> str:
-    """Run an Alembic command in a project whose models are not those of this process."""
-    done = run("alembic", *args, url=url, cwd=project, PYTHONPATH=str(project))
+def changed_alembic(url: str, project: Path, *commands: list[str]) -> str:
+    """Run Alembic commands, all in one process, in a project whose models are not those of this one."""
+    program = f"from alembic.config import main\nfor command in {[*commands]!r}: main(command)"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment(url, PYTHONPATH=str(project)),
+        cwd=project,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr + done.stdout
     return done.stdout
 

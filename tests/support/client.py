@@ -78,8 +78,8 @@ class Api:
 
     def new_actor(self, username: str = "alice", **fields: Any) -> "Actor":
         """A new user, logged in."""
-        self.new_user(username, **fields)
-        return self.log_in(username, fields.get("password", PASSWORD))
+        user = self.new_user(username, **fields)
+        return Actor(self, user, self.token(username, fields.get("password", PASSWORD)))
 
 
 @dataclass

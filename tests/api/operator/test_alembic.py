@@ -66,17 +66,17 @@ class TestAlembic:
         """The generated file passes ruff and mypy as it is, knows no type of the models, and goes up and down."""
         make_rows(url)
         change_models(copy)
-        changed_alembic(url, copy, "revision", "--autogenerate", "-m", "add a nickname")
+        changed_alembic(url, copy, ["revision", "--autogenerate", "-m", "add a nickname"])
         source = new_revision(copy).read_text()
         assert not [word for word in ("userapi", "sqlmodel", "AutoString", "Timestamp") if word in source], source
         assert complaints(copy, new_revision(copy), tmp_path_factory.getbasetemp() / "mypy") == ""
-        changed_alembic(url, copy, "upgrade", "head")
-        assert "No new upgrade operations detected" in changed_alembic(url, copy, "check")
+        printed = changed_alembic(url, copy, ["upgrade", "head"], ["check"])
+        assert "No new upgrade operations detected" in printed
         assert sql(url, "SELECT username, nickname FROM users") == [("admin", None)]
         users, notes = column_types(url, "users"), column_types(url, "notes")
         assert (users["nickname"].length, notes["text"].length) == (30, 30)
         assert repr(notes["written_at"]) == repr(users["created_at"])  # MySQL: with its microseconds
-        changed_alembic(url, copy, "downgrade", "-1")
+        changed_alembic(url, copy, ["downgrade", "-1"])
         assert sql(url, "SELECT count(*) FROM users JOIN login_sessions ON users.id = user_id") == [(1,)]
         assert not gives_a_deleted_id_again(url)
         alembic(url, "check")
