@@ -11,7 +11,7 @@ from userapi.main import create_app
 from userapi.models import LoginSession, Timestamp, User, canonical, now
 from userapi.security.strength import is_common
 from userapi.security.throttle import Throttle
-from userapi.users.listing import ListQuery, Page, choice, find_page
+from userapi.users.listing import ListQuery, Page, find_page, finding
 
 __all__ = [
     "Announcement",
@@ -30,11 +30,11 @@ __all__ = [
     "User",
     "announce",
     "canonical",
-    "choice",
     "cli",
     "client_dependency",
     "create_app",
     "find_page",
+    "finding",
     "is_common",
     "migrations",
     "now",

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from tests.bench.site import fill
 from tests.support.databases import sync_engine
-from tests.support.insides import ListQuery, Page, User, choice, find_page
+from tests.support.insides import ListQuery, Page, User, find_page, finding
 
 MANY = 20_000
 SORTS = [None, "id", "-id", "username", "-username", "email", "-email", "created_at", "-created_at"]
@@ -124,7 +124,7 @@ class TestFilters:
         self, engine: sa.Engine, people: list[dict[str, Any]], q: str | None, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Hardly a row, or an instruction, for each of the users, of whom 1 in 200 is shown."""
-        monkeypatch.setattr(choice, "FEW", 300)
+        monkeypatch.setattr(finding, "FEW", 300)
         with engine.begin() as connection:
             for sort in SORTS:
                 for given in FILTERS:

@@ -1,12 +1,47 @@
-"""Cursors: a place in an order, as text that clients hand back."""
+"""The orders that users are listed in, and cursors: places in an order, as text that clients hand back."""
 
 import base64
-import binascii
-from typing import Any
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
 
-from pydantic import ValidationError
+from pydantic import AwareDatetime, Field, TypeAdapter
+from sqlalchemy.sql.elements import KeyedColumnElement
 
-from userapi.users.listing.orders import Order
+from userapi.models import MAX_EMAIL, User, UserId, column
+
+Sort = Literal["id", "-id", "username", "-username", "email", "-email", "created_at", "-created_at"]
+
+_Name = Annotated[str, Field(max_length=MAX_EMAIL, pattern=r"^[^\x00]*$")]
+_Instant = Annotated[AwareDatetime, Field(ge=datetime(1970, 1, 1, tzinfo=UTC), le=datetime(9000, 1, 1, tzinfo=UTC))]
+
+
+@dataclass(frozen=True, eq=False)
+class Order:
+    """What users are sorted by: keys that all together tell every two users apart."""
+
+    name: str
+    keys: tuple[KeyedColumnElement[Any], ...]
+    key_values: TypeAdapter[Any]  # the tuple of the keys' values in a cursor
+    descending: bool = False
+
+    @property
+    def key_names(self) -> list[str]:
+        """Return the names that the keys have in every statement."""
+        return [f"key_{place}" for place in range(len(self.keys))]
+
+
+_ASCENDING = [
+    Order("id", (column(User.id),), TypeAdapter(tuple[UserId])),
+    Order("username", (column(User.username_key),), TypeAdapter(tuple[_Name])),
+    Order("email", (column(User.email_key),), TypeAdapter(tuple[_Name])),
+    Order("created_at", (column(User.created_at), column(User.id)), TypeAdapter(tuple[_Instant, UserId])),
+]
+_DESCENDING = [Order(f"-{order.name}", order.keys, order.key_values, descending=True) for order in _ASCENDING]
+
+SORTED: dict[str, Order] = {order.name: order for order in (*_ASCENDING, *_DESCENDING)}
+BY_ID = SORTED["id"]
+BY_MATCHING_NAME = Order("matched", (column(User.username_key),), TypeAdapter(tuple[_Name]))  # or the address
 
 
 def cursor_at(order: Order, keys: tuple[Any, ...]) -> str:
@@ -18,13 +53,14 @@ def cursor_at(order: Order, keys: tuple[Any, ...]) -> str:
 def keys_at(cursor: str, order: Order) -> tuple[Any, ...]:
     """Return the values of the order's keys that a cursor stands for.
 
-    Raise ValueError if the cursor was made for another order, or not by `cursor_at`.
+    Raises:
+        ValueError: The cursor was made for another order, or not by `cursor_at`.
     """
     try:
         name, _, values = base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True).partition(b":")
         keys: tuple[Any, ...] = order.key_values.validate_json(values)
-    except (ValueError, binascii.Error, ValidationError):
-        raise ValueError("after is not a cursor of this order") from None
+    except ValueError:
+        name = b""
     if name != order.name.encode():
         raise ValueError("after is not a cursor of this order")
     return keys

@@ -10,156 +10,182 @@ What the databases do, and what is therefore done here:
   written with OR, and to SQLite only as a union of `a = x AND b > y` and `a > x`. SQLite sorts no union of unions.
 - MariaDB takes no subquery for a range's bound, so what bounds a range is found by a statement before.
 - SQLite uses one lower and one upper bound of a range and no more.
+
+The parameters of the statements are in `finding.py`.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
 from typing import Any, TypeVar
 
-from sqlalchemy import CompoundSelect, Select, Subquery, and_, bindparam, func, not_, or_, select, tuple_, union_all
-from sqlalchemy.sql.base import ColumnCollection
-from sqlalchemy.sql.elements import ColumnElement
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    Select,
+    and_,
+    asc,
+    bindparam,
+    desc,
+    false,
+    func,
+    not_,
+    or_,
+    select,
+    tuple_,
+    union_all,
+)
 
 from userapi.models import USER_ROW, User, column
-from userapi.users.listing.conditions import Conditions, Filter, narrowed, starts
-from userapi.users.listing.orders import Order, key_name
+from userapi.users.listing.cursor import Order
 
 Statement = TypeVar("Statement", Select[Any], CompoundSelect[Any])
 
+_ID, _USERNAME, _EMAIL = column(User.id), column(User.username_key), column(User.email_key)
+
 
 @dataclass(frozen=True)
-class InOrder:
+class Filter:
+    """A column that must have a value."""
+
+    column: str
+    value: bool
+    indexed: bool = True  # whether the database may use the column's index
+
+    def narrow(self, users: Select[Any]) -> Select[Any]:
+        """Return the statement for those of its users that pass the filter."""
+        found = column(getattr(User, self.column))
+        return users.where((found if self.indexed else func.coalesce(found, false())) == self.value)
+
+
+@dataclass(frozen=True)
+class Search:
+    """A start that the username or the e-mail address must have, the parameters `low` and `high`."""
+
+    indexed: bool  # whether to look the users up by both names' indexes, or to go through all users
+
+    def narrow(self, users: Select[Any]) -> Select[Any]:
+        """Return the statement for those of its users that the search finds."""
+        if not self.indexed:  # the concatenation hides the column from its index
+            return users.where(or_(starts(_USERNAME.concat("")), starts(_EMAIL.concat(""))))
+        by_username = select(_ID).where(starts(_USERNAME))
+        by_email = select(_ID).where(starts(_EMAIL), not_(starts(_USERNAME)))  # nobody twice
+        ids = union_all(by_username, by_email).subquery("matches")
+        return users.join(ids, ids.c.id == _ID)
+
+
+Conditions = tuple[Filter | Search, ...]
+
+
+@dataclass(frozen=True)
+class Plan(ABC):
+    """A way to find the users that fulfil the conditions, in an order, from its beginning or after a cursor."""
+
+    order: Order
+    after: bool
+    conditions: Conditions
+
+    @abstractmethod
+    def statement(self, dialect: str) -> Select[Any] | CompoundSelect[Any]:
+        """Return the statement for a page: of each user the columns of a `UserRow`, then the order's keys."""
+
+
+class InOrder(Plan):
     """Go through the users in the order asked for, by its index, and check each until the page is full."""
 
-    order: Order
-    after: bool
-    conditions: Conditions
-
     def statement(self, dialect: str) -> Select[Any] | CompoundSelect[Any]:
-        """Return the statement for a page, whose parameters are in `page.py`."""
-        users = narrowed(select(*USER_ROW, *self.order.labelled_keys), self.conditions)
+        """Return the statement for a page."""
+        users = _narrowed(select(*USER_ROW, *_keys(self.order)), self.conditions)
         parts = [users.where(part) for part in _following(self.order, dialect)] if self.after else [users]
-        if len(parts) == 1:
-            return _cut(_ordered(parts[0], self.order, parts[0].selected_columns))
-        found = union_all(*parts)
-        return _cut(_ordered(found, self.order, found.selected_columns))
+        return _page(parts[0], self.order) if len(parts) == 1 else _page(union_all(*parts), self.order)
 
 
-@dataclass(frozen=True)
-class FewThenSort:
+class FewThenSort(Plan):
     """Look up all users that fulfil a condition which few do, and sort them."""
 
-    order: Order
-    after: bool
-    conditions: Conditions
-
-    def statement(self, dialect: str) -> Select[Any]:  # noqa: ARG002 - the same on each database
+    def statement(self, dialect: str) -> Select[Any]:
         """Return the statement for a page."""
-        users = narrowed(select(column(User.id), *self.order.labelled_keys), self.conditions)
-        if self.after:
-            users = users.where(_beyond(self.order))
-        page = _cut(_ordered(users, self.order, users.selected_columns)).subquery("page")
-        return _ordered(_whole(page, len(self.order.keys)), self.order, page.c)
+        users = _narrowed(select(_ID, *_keys(self.order)), self.conditions)
+        return _whole(users.where(or_(*_following(self.order, dialect))) if self.after else users, self.order)
 
 
-@dataclass(frozen=True)
-class ByMatchingName:
+class ByMatchingName(Plan):
     """Read two ranges of two indexes, usernames and addresses, no further than the page reaches, and merge them.
 
     Who matches by both names stands under the username only. Those are skipped in the range of addresses, which is
     therefore read just as far as the usernames of this page go: up to the parameter `edge`.
     """
 
-    order: Order
-    after: bool
-    filters: tuple[Filter, ...]
-
-    def last_name(self) -> Select[Any]:
-        """Return the statement for the username that a page and the sign of a next one reach, of usernames alone."""
-        names = narrowed(self._from_here(column(User.username_key), bindparam("high")), self.filters)
-        return names.with_only_columns(column(User.username_key)).limit(1).offset(bindparam("last"))
-
     def statement(self, dialect: str) -> Select[Any]:  # noqa: ARG002 - the same on each database
         """Return the statement for a page."""
-        names = self._from_here(column(User.username_key), bindparam("edge"))
-        addresses = self._from_here(column(User.email_key), bindparam("edge")).where(
-            not_(starts(column(User.username_key)))
-        )
-        reached = [
-            select(narrowed(found, self.filters).limit(bindparam("reach")).subquery()) for found in (names, addresses)
-        ]
-        both = select(union_all(*reached).subquery("both"))
-        page = _cut(both.order_by(both.selected_columns[key_name(0)])).subquery("page")
-        return _whole(page, 1).order_by(page.c[key_name(0)])
+        names, addresses = self.range(_USERNAME, "edge"), self.range(_EMAIL, "edge").where(not_(starts(_USERNAME)))
+        reached = [select(found.limit(bindparam("reach")).subquery()) for found in (names, addresses)]
+        return _whole(select(union_all(*reached).subquery("both")), self.order)
 
-    def _from_here(self, name: ColumnElement[str], end: ColumnElement[str]) -> Select[Any]:
+    def range(self, name: ColumnElement[str], end: str) -> Select[Any]:
+        """Return the statement for the names in their order, from the cursor or the search's begin to a parameter."""
         begin = name > bindparam("after_0") if self.after else name >= bindparam("low")
-        found: Any = select(column(User.id), name.label(key_name(0)))
-        users: Select[Any] = found.where(begin, name <= end).order_by(name)
-        return users
-
-
-Plan = InOrder | FewThenSort | ByMatchingName
+        users = select(_ID).add_columns(name.label("key_0"))
+        return _narrowed(users.where(begin, name <= bindparam(end)).order_by(name), self.conditions)
 
 
 @lru_cache(512)
 def page_statement(plan: Plan, dialect: str) -> Select[Any] | CompoundSelect[Any]:
-    """Return a plan's statement, made once: of each user the tagged columns, then the order's keys."""
+    """Return a plan's statement, made once."""
     return plan.statement(dialect)
 
 
 @lru_cache(64)
 def last_name_statement(plan: ByMatchingName) -> Select[Any]:
-    """Return the plan's statement for the last username, made once."""
-    return plan.last_name()
+    """Return the statement for the username that a page and the sign of a next one reach, of usernames alone."""
+    return plan.range(_USERNAME, "high").with_only_columns(_USERNAME).limit(1).offset(bindparam("last"))
 
 
 @lru_cache(256)
 def count_statement(conditions: Conditions) -> Select[Any]:
-    """Return the statement that counts the users who fulfil the conditions, made once."""
-    return narrowed(select(func.count()).select_from(User), conditions)
+    """Return the statement that counts the users who fulfil the conditions."""
+    return _narrowed(select(func.count()).select_from(User), conditions)
 
 
-def _cut(found: Statement) -> Statement:
-    """Return the part of the statement that a page shows."""
-    return found.limit(bindparam("limit")).offset(bindparam("offset"))
+def starts(name: ColumnElement[str]) -> ColumnElement[bool]:
+    """Return that a name starts as searched for: a range, for an index serves it and no character is a wildcard."""
+    return and_(name >= bindparam("low"), name < bindparam("high"))
 
 
-def _ordered(users: Statement, order: Order, columns: ColumnCollection[str, ColumnElement[Any]]) -> Statement:
-    """Return the statement sorted by the order's keys among the columns."""
-    keys = [columns[key_name(place)] for place in range(len(order.keys))]
-    return users.order_by(*(key.desc() if order.descending else key for key in keys))
+def _narrowed(users: Select[Any], conditions: Conditions) -> Select[Any]:
+    return reduce(lambda found, condition: condition.narrow(found), conditions, users)
 
 
-def _whole(page: Subquery, keys: int) -> Select[Any]:
-    """Return the statement that reads all of the users of whom a page has only ids and keys."""
-    kept = [page.c[key_name(place)] for place in range(keys)]
-    return select(*USER_ROW, *kept).join(page, page.c.id == column(User.id))
+def _keys(order: Order) -> list[ColumnElement[Any]]:
+    return [key.label(name) for key, name in zip(order.keys, order.key_names, strict=True)]
+
+
+def _sorted(users: Statement, order: Order) -> Statement:
+    return users.order_by(*(desc(name) if order.descending else asc(name) for name in order.key_names))
+
+
+def _page(users: Statement, order: Order) -> Statement:
+    return _sorted(users, order).limit(bindparam("limit")).offset(bindparam("offset"))
+
+
+def _whole(users: Select[Any], order: Order) -> Select[Any]:
+    """Return the statement that reads all of the users on a page, of whom another gives ids and keys."""
+    page = _page(users, order).subquery("page")
+    kept = [page.c[name] for name in order.key_names]
+    return _sorted(select(*USER_ROW, *kept).join(page, page.c.id == _ID), order)
 
 
 def _following(order: Order, dialect: str) -> list[ColumnElement[bool]]:
-    """Return conditions of what follows a cursor, which exclude each other and each of which an index serves."""
-    if len(order.keys) == 1 or dialect == "mysql":
-        return [_beyond(order)]
-    if dialect == "postgresql":
-        keys, bounds = tuple_(*order.keys), tuple_(*_bounds(order))
-        return [keys < bounds if order.descending else keys > bounds]
-    return _parts(order)
+    """Return conditions of what follows a cursor, which exclude each other and each of which an index serves.
 
-
-def _beyond(order: Order) -> ColumnElement[bool]:
-    """Return the condition of what follows a cursor. Among users of one instant, those of an import, the id decides."""
-    return or_(*_parts(order))
-
-
-def _parts(order: Order) -> list[ColumnElement[bool]]:
-    """Return what follows a cursor by the first key and, where there are two, among the users with the same first."""
-    bounds = _bounds(order)
+    Among users with the same first key, those of an import for instance, the second decides.
+    """
+    bounds = [bindparam(f"after_{place}", type_=key.type) for place, key in enumerate(order.keys)]
+    if len(order.keys) > 1 and dialect == "postgresql":
+        keys, bound = tuple_(*order.keys), tuple_(*bounds)
+        return [keys < bound if order.descending else keys > bound]
     beyond = [key < bound if order.descending else key > bound for key, bound in zip(order.keys, bounds, strict=True)]
     if len(beyond) == 1:
         return beyond
-    return [and_(order.keys[0] == bounds[0], beyond[1]), beyond[0]]
-
-
-def _bounds(order: Order) -> list[ColumnElement[Any]]:
-    return [bindparam(f"after_{place}", type_=key.type) for place, key in enumerate(order.keys)]
+    parts = [and_(order.keys[0] == bounds[0], beyond[1]), beyond[0]]
+    return parts if dialect == "sqlite" else [or_(*parts)]

@@ -5,8 +5,7 @@ from typing import Self
 from pydantic import BaseModel, Field, model_validator
 
 from userapi.models import MAX_EMAIL
-from userapi.users.listing.cursor import keys_at
-from userapi.users.listing.orders import BY_ID, BY_MATCHING_NAME, SORTED, Order, Sort
+from userapi.users.listing.cursor import BY_ID, BY_MATCHING_NAME, SORTED, Order, Sort, keys_at
 
 MAX_ROWS = 2**31 - 1
 
