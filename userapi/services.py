@@ -1,10 +1,12 @@
 """What a running service has: opened by `async with`, shared by the application and the commands."""
 
+from contextlib import suppress
 from functools import cached_property
 from types import TracebackType
 from typing import Self
 
 from userapi.capabilities import CAPABILITIES, Settings
+from userapi.errors import DatabaseUnavailable
 from userapi.kit import logs
 from userapi.kit.announcements import Announcement, Announcements
 from userapi.kit.database import Database, migrations
@@ -13,6 +15,7 @@ from userapi.security.hashing import Passwords
 from userapi.security.key_file import signing_keys
 from userapi.security.throttle import Throttle
 from userapi.security.tokens import Tokens
+from userapi.users import rules
 from userapi.users.first_admin import make_first_admin
 from userapi.users.password_check import PasswordCheck
 
@@ -72,6 +75,8 @@ class Services:
                 await migrations.upgrade(self.database)
             await migrations.require_head(self.database)
             notes = await make_first_admin(settings, self.database, self.passwords)
+        with suppress(DatabaseUnavailable):  # so many users that it takes too long: it is learned as they log in
+            self.passwords.expect(await self.database.read(rules.dearest_cost))
         assert self.login  # the signing key is read or made now, not at the first login
         return notes
 

@@ -53,7 +53,8 @@ class PasswordCheck:
         found = await self._database.read(rules.credentials, login)
         async with self._passwords.turn():
             await self._admit(login, client)  # it may have been locked while this one waited for its turn
-            right = await self._passwords.verify(password, found and found.hashed_password)
+            # Whoever is inactive is nobody here: a no takes the same time for both, whatever the password.
+            right = await self._passwords.verify(password, found.hashed_password if found and found.is_active else None)
             right = right and found is not None and found.is_active
             if self._throttle is not None:
                 await (self._throttle.forgive(login) if right else self._throttle.fail(login, client.ip))

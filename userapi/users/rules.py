@@ -71,6 +71,13 @@ def credentials(connection: Connection, login: str) -> Credentials | None:
     return Credentials(found.id or 0, found.hashed_password, found.is_active)
 
 
+def dearest_cost(connection: Connection) -> int | None:
+    """Return the highest cost of bcrypt among all users' hashes; None if there are none."""
+    cost = sqlalchemy.func.max(sqlalchemy.func.substr(col(User.hashed_password), 5, 2))
+    dearest = connection.execute(sqlalchemy.select(cost).where(col(User.hashed_password).like("$2_$__$%"))).scalar_one()
+    return int(dearest) if dearest and dearest.isdigit() else None
+
+
 def any_user(connection: Connection) -> bool:
     """Tell whether there is any user."""
     return connection.execute(sqlalchemy.select(col(User.id)).limit(1)).first() is not None
