@@ -127,6 +127,8 @@ def check_secret(secret: str) -> None:
     """
     if len(secret.encode()) < MIN_SECRET_BYTES:
         raise ValueError(f"is shorter than {MIN_SECRET_BYTES} bytes")
+    if len(set(secret)) == 1:
+        raise ValueError("is one character over and over, not a secret; make one with: openssl rand -hex 32")
     if _PLACEHOLDER.search(secret):
         raise ValueError("is a placeholder, not a secret; make one with: openssl rand -hex 32")
 

@@ -20,6 +20,7 @@ class TestSecretKey:
         [
             ("", "is required with a server database"),
             ("Short-1", "is shorter than 32 bytes"),
+            ("a" * 64, "is one character over and over"),
             ("change-me-change-me-change-me-change-me", "is a placeholder"),
             ("your-super-secret-jwt-key-at-least-32-bytes", "is a placeholder"),
             ("09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7", "is a placeholder"),

@@ -1,7 +1,9 @@
 """A URL as a person types it becomes an engine whose connections answer in time."""
 
+import os
 import sqlite3
 import ssl
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -57,6 +59,7 @@ def sqlite_engine(url: URL, busy_seconds: float) -> Engine:
     options = {**given, "timeout": busy_seconds, "isolation_level": None, "check_same_thread": False}
 
     def open_file() -> Any:
+        _make_private(url)
         connection = sqlite3.connect(filename, **options)
         if connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
             connection.execute("PRAGMA journal_mode=WAL")
@@ -65,6 +68,14 @@ def sqlite_engine(url: URL, busy_seconds: float) -> Engine:
         return connection
 
     return create_sqlalchemy_engine(url, creator=open_file, poolclass=StaticPool, hide_parameters=True)
+
+
+def _make_private(url: URL) -> None:
+    """Make the file of a database for its owner only, if there is none yet: SQLite gives `-wal` and `-shm` its mode."""
+    file = sqlite_file(url)
+    if file is not None and url.query.get("mode", "rwc") == "rwc":
+        with suppress(OSError):  # it is there, or SQLite will say what is wrong
+            os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
 
 def server_engine(url: URL, *, limited: bool = True, **options: Any) -> AsyncEngine:
