@@ -22,6 +22,7 @@ class ErrorCode(StrEnum):
     PASSWORD_TOO_COMMON = "password_too_common", 422, "The password is one of the commonest"
     PASSWORD_CONTAINS_USERNAME = "password_contains_username", 422, "The password contains the username"
     PASSWORD_CONTAINS_EMAIL = "password_contains_email", 422, "The password contains the e-mail address"
+    PASSWORD_TOO_WEAK = "password_too_weak", 422, "The password is too easily guessed"
     NOT_AUTHENTICATED = "not_authenticated", 401, "Not authenticated"
     INVALID_TOKEN = "invalid_token", 401, "Could not validate credentials"
     INVALID_CREDENTIALS = "invalid_credentials", 401, "Incorrect username or password"

@@ -13,6 +13,7 @@ from userapi.kit.database import Database, migrations
 from userapi.login.flow import Login
 from userapi.security.hashing import Passwords
 from userapi.security.key_file import signing_keys
+from userapi.security.strength import Strength
 from userapi.security.throttle import Throttle
 from userapi.security.tokens import Tokens
 from userapi.users import rules
@@ -29,8 +30,11 @@ class Services:
         self.announcements = Announcements()
         self.database = Database(settings.url, self.announcements)
         self.passwords = Passwords(settings.bcrypt_rounds)
+        self.strength = Strength(settings.password_min_score, composition=settings.password_composition)
         self.throttle = Throttle(settings.throttle_storage_url) if settings.throttle_enabled else None
-        self.password_check = PasswordCheck(self.database, self.passwords, self.throttle, self.announcements)
+        self.password_check = PasswordCheck(
+            self.database, self.passwords, self.strength, self.throttle, self.announcements
+        )
         self.announcements.after_commit(Announcement, _log)
         for capability in CAPABILITIES:
             capability.listen(self.announcements)
@@ -58,6 +62,7 @@ class Services:
     ) -> None:
         """Close all connections and threads."""
         self.passwords.close()
+        self.strength.close()
         await self.database.close()
 
     async def prepare(self) -> list[str]:
@@ -74,7 +79,7 @@ class Services:
             if settings.migrate_on_start or (settings.migrate_on_start is None and settings.embedded):
                 await migrations.upgrade(self.database)
             await migrations.require_head(self.database)
-            notes = await make_first_admin(settings, self.database, self.passwords)
+            notes = await make_first_admin(settings, self.database, self.passwords, self.strength)
         with suppress(DatabaseUnavailable):  # so many users that it takes too long: it is learned as they log in
             self.passwords.expect(await self.database.read(rules.dearest_cost))
         assert self.login  # the signing key is read or made now, not at the first login

@@ -52,6 +52,14 @@ class CoreSettings(BaseSettings):
     first_admin_password: SecretStr | None = Field(
         None, description="Password of that admin; on SQLite one is generated and shown once"
     )
+    password_min_score: int = Field(
+        3, ge=0, le=4, description="The estimate that a new password needs, from 0 (any) to 4 (very hard to guess)"
+    )
+    password_composition: bool = Field(
+        True,
+        description="Whether a password needs a lower-case letter, an upper-case letter and a digit;"
+        " if not, it needs 15 characters",
+    )
     throttle_enabled: bool = Field(True, description="Whether wrong passwords lock accounts and addresses for a time")
     throttle_storage_url: str | None = Field(
         None,

@@ -9,7 +9,7 @@ from userapi.kit.web.client import Client
 from userapi.kit.web.dependencies import client as client_dependency
 from userapi.main import create_app
 from userapi.models import LoginSession, Timestamp, User, canonical, now
-from userapi.security.strength import is_common
+from userapi.security.strength import Strength, is_common
 from userapi.security.throttle import Throttle
 from userapi.users.listing import ListQuery, Page, find_page, finding
 
@@ -25,6 +25,7 @@ __all__ = [
     "LoginSession",
     "Page",
     "Settings",
+    "Strength",
     "Throttle",
     "Timestamp",
     "User",

@@ -65,15 +65,9 @@ def _no_truth_value(age: Any) -> Any:
     return age
 
 
-def _strong(password: str) -> str:
+def _hashable(password: str) -> str:
     if len(password.encode()) > MAX_PASSWORD_BYTES:
         raise ValueError(f"a password has at most {MAX_PASSWORD_BYTES} bytes in UTF-8")
-    if not (
-        any(character.islower() for character in password)
-        and any(character.isupper() for character in password)
-        and any(character.isdigit() for character in password)
-    ):
-        raise ValueError("a password has a lower-case letter, an upper-case letter and a digit")
     return password
 
 
@@ -89,10 +83,11 @@ Password = Annotated[
         pattern=r"^[^\x00]*$",
         examples=["Correct-Horse-7"],
         description=f"{MIN_PASSWORD} characters to {MAX_PASSWORD_BYTES} bytes;"
-        " a lower-case letter, an upper-case letter, a digit; not common, not containing the username",
+        " a lower-case letter, an upper-case letter, a digit (or 15 characters, if the service says so);"
+        " not easily guessed, not containing the username",
         json_schema_extra={"format": "password", "writeOnly": True},
     ),
-    AfterValidator(_strong),
+    AfterValidator(_hashable),
 ]
 CurrentPassword = Annotated[
     str,

@@ -7,7 +7,7 @@ from userapi.kit.web import openapi
 from userapi.kit.web.dependencies import DatabaseDep
 from userapi.models import UserPublic, UserRegister
 from userapi.registration.settings import RegistrationSettings
-from userapi.users.dependencies import PasswordsDep
+from userapi.users.dependencies import PasswordsDep, StrengthDep
 from userapi.users.routes import CREATE, create
 
 router = openapi.router(tags=["auth"], responses=openapi.responses(ErrorCode.DATABASE_UNAVAILABLE) | openapi.INVALID)
@@ -19,6 +19,8 @@ def routers(settings: RegistrationSettings) -> list[APIRouter]:
 
 
 @router.post("/register", status_code=201, response_model=UserPublic, responses=CREATE)
-async def register(new: UserRegister, database: DatabaseDep, passwords: PasswordsDep, request: Request) -> Response:
+async def register(
+    new: UserRegister, database: DatabaseDep, strength: StrengthDep, passwords: PasswordsDep, request: Request
+) -> Response:
     """Make an account for oneself."""
-    return await create(new, database, passwords, request)
+    return await create(new, database, strength, passwords, request)

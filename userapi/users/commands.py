@@ -8,9 +8,9 @@ from pydantic import TypeAdapter, ValidationError
 from userapi.errors import ApiError, ErrorCode
 from userapi.kit import commands
 from userapi.kit.database import Database, migrations
-from userapi.models import Password, UserCreate
+from userapi.models import Password, UserCreate, UserRow
 from userapi.security.hashing import Passwords
-from userapi.security.strength import refuse_guessable
+from userapi.security.strength import Strength
 from userapi.settings import CoreSettings
 from userapi.users import changes, rules
 
@@ -26,6 +26,9 @@ class _Services(Protocol):
 
     @property
     def passwords(self) -> Passwords: ...
+
+    @property
+    def strength(self) -> Strength: ...
 
 
 @click.command()
@@ -53,7 +56,7 @@ def create_admin(username: str | None, email: str | None, password_stdin: bool, 
         commands.fail("; ".join(f"{item['loc'][0]}: {commands.reason(item)}" for item in error.errors()))
 
     async def created(services: _Services) -> None:
-        refuse_guessable(new.password, new.username, new.email)
+        await services.strength.require(new.password, new.username, new.email)
         await services.database.write(rules.create, new, await services.passwords.hash(new.password))
 
     commands.run(created)
@@ -77,18 +80,21 @@ def _promote(username: str, promote: bool) -> None:
 def set_password(username: str, password_stdin: bool) -> None:
     """Give a user a new password and end its sessions."""
 
-    async def require_user(services: _Services) -> None:
+    async def existing(services: _Services) -> UserRow:
         await migrations.require_head(services.database)
-        if await services.database.read(rules.credentials, username) is None:
+        found = await services.database.read(rules.credentials, username)
+        if found is None:
             raise ApiError(ErrorCode.USER_NOT_FOUND)
+        return await services.database.read(rules.find, found.user_id)
 
-    commands.run(require_user)
+    user = commands.run(existing)
     try:
         password = TypeAdapter(Password).validate_python(commands.new_password(password_stdin))
     except ValidationError as error:
         commands.fail("; ".join(f"password: {commands.reason(item)}" for item in error.errors()))
 
     async def changed(services: _Services) -> None:
+        await services.strength.require(password, user.username, user.email)
         new = changes.NewPassword(password, await services.passwords.hash(password))
         await services.database.write(changes.set_password, username, new)
 

@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import Depends, Header, Request
 
 from userapi.security.hashing import Passwords
+from userapi.security.strength import Strength
 from userapi.users.password_check import PasswordCheck
 from userapi.users.rules import Version
 
@@ -13,6 +14,11 @@ from userapi.users.rules import Version
 async def _passwords(request: Request) -> Passwords:
     passwords: Passwords = request.app.state.services.passwords
     return passwords
+
+
+async def _strength(request: Request) -> Strength:
+    strength: Strength = request.app.state.services.strength
+    return strength
 
 
 async def _password_check(request: Request) -> PasswordCheck:
@@ -34,5 +40,6 @@ async def _if_match(
 
 
 PasswordsDep = Annotated[Passwords, Depends(_passwords)]
+StrengthDep = Annotated[Strength, Depends(_strength)]
 PasswordCheckDep = Annotated[PasswordCheck, Depends(_password_check)]
 IfMatch = Annotated[Version, Depends(_if_match)]

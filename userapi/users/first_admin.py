@@ -10,12 +10,14 @@ from userapi.errors import ApiError, ErrorCode, Refusal
 from userapi.kit.database import Database
 from userapi.models import UserCreate, UserRow
 from userapi.security.hashing import Passwords
-from userapi.security.strength import refuse_guessable
+from userapi.security.strength import Strength
 from userapi.settings import CoreSettings
 from userapi.users import rules
 
 
-async def make_first_admin(settings: CoreSettings, database: Database, passwords: Passwords) -> list[str]:
+async def make_first_admin(
+    settings: CoreSettings, database: Database, passwords: Passwords, strength: Strength
+) -> list[str]:
     """Make the first admin if there is no user at all; return what the operator should read, a line each.
 
     Raises:
@@ -29,6 +31,10 @@ async def make_first_admin(settings: CoreSettings, database: Database, passwords
             return ["There are no users yet: make the first admin with python -m userapi create-admin"]
         generated = _readable_password()
     admin = _checked(settings, generated)
+    try:
+        await strength.require(admin.password, admin.username, admin.email)
+    except ApiError as error:
+        raise Refusal(f"the first admin cannot be made: FIRST_ADMIN_PASSWORD: {error}") from error
     hashed_password = await passwords.hash(admin.password)
     try:
         made = await database.write(_create, admin, hashed_password)
@@ -56,10 +62,6 @@ def _checked(settings: CoreSettings, generated: str | None) -> UserCreate:
     except ValidationError as error:
         broken = "; ".join(f"FIRST_ADMIN_{str(item['loc'][0]).upper()}: {item['msg']}" for item in error.errors())
         raise Refusal(f"the first admin cannot be made: {broken}") from error
-    try:
-        refuse_guessable(admin.password, admin.username, admin.email)
-    except ApiError as error:
-        raise Refusal(f"the first admin cannot be made: FIRST_ADMIN_PASSWORD: {error}") from error
     return admin
 
 

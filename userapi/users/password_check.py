@@ -9,6 +9,7 @@ from userapi.kit.announcements import Announcement, Announcements
 from userapi.kit.database import Database
 from userapi.kit.web.client import Client
 from userapi.security.hashing import Passwords
+from userapi.security.strength import Strength
 from userapi.security.throttle import Throttle
 from userapi.sessions.rules import Caller
 from userapi.users import rules
@@ -37,11 +38,16 @@ class PasswordCheck:
     """Checks passwords: between the statements of the database stands bcrypt, so this is no unit of work."""
 
     def __init__(
-        self, database: Database, passwords: Passwords, throttle: Throttle | None, announcements: Announcements
+        self,
+        database: Database,
+        passwords: Passwords,
+        strength: Strength,
+        throttle: Throttle | None,
+        announcements: Announcements,
     ) -> None:
         """Check without counting failures if `throttle` is None."""
         self._database, self._passwords, self._throttle = database, passwords, throttle
-        self._announcements = announcements
+        self._strength, self._announcements = strength, announcements
 
     async def credentials(self, login: str, password: str, client: Client) -> Credentials | None:
         """Return the credentials of the active user with this name or address and password; None, if one is wrong.
@@ -69,12 +75,18 @@ class PasswordCheck:
 
         Raises:
             ApiError: current_password_required, current_password_incorrect, too_many_attempts, overloaded,
-                database_unavailable.
+                database_unavailable, user_not_found, and what `Strength.require` says of the new password.
         """
         change = Change(user_id, caller, fields, version)
+        password = fields.get("password")
+        if password:
+            self._strength.require_form(password)
         if change.needs_current_password:
             change = change._replace(verified_hash=await self._prove(caller, fields.get("current_password"), client))
-        if password := fields.get("password"):
+        if password:
+            user = caller.user if change.own else await self._database.read(rules.find, user_id)
+            names = fields.get("username") or user.username, fields.get("email") or user.email
+            await self._strength.require(password, *names)
             change = change._replace(new_password=NewPassword(password, await self._passwords.hash(password)))
         return change
 

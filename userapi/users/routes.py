@@ -11,10 +11,10 @@ from userapi.kit.web.client import Client
 from userapi.kit.web.dependencies import ClientDep, DatabaseDep
 from userapi.models import UserCreate, UserPatch, UserPublic, UserRegister, UserUpdate
 from userapi.security.hashing import Passwords
-from userapi.security.strength import refuse_guessable
+from userapi.security.strength import Strength
 from userapi.sessions.caller import AdminDep, CallerDep, Target, TargetDep
 from userapi.users import answers, changes, rules
-from userapi.users.dependencies import IfMatch, PasswordCheckDep, PasswordsDep
+from userapi.users.dependencies import IfMatch, PasswordCheckDep, PasswordsDep, StrengthDep
 from userapi.users.listing import ListQuery, find_page, links
 from userapi.users.password_check import PasswordCheck
 
@@ -66,10 +66,15 @@ class Message(BaseModel):
 
 @router.post("", status_code=201, response_model=UserPublic, responses=CREATE)
 async def create_user(
-    new: UserCreate, _: AdminDep, database: DatabaseDep, passwords: PasswordsDep, request: Request
+    new: UserCreate,
+    _: AdminDep,
+    database: DatabaseDep,
+    strength: StrengthDep,
+    passwords: PasswordsDep,
+    request: Request,
 ) -> Response:
     """Make a user (admins only)."""
-    return await create(new, database, passwords, request)
+    return await create(new, database, strength, passwords, request)
 
 
 @router.get("", response_model=list[UserPublic], responses=_LISTED, openapi_extra={"parameters": _LIST_PARAMETERS})
@@ -137,9 +142,11 @@ async def delete_user(target: TargetDep, version: IfMatch, database: DatabaseDep
     return Message(message="User deleted successfully")
 
 
-async def create(new: UserRegister, database: Database, passwords: Passwords, request: Request) -> Response:
+async def create(
+    new: UserRegister, database: Database, strength: Strength, passwords: Passwords, request: Request
+) -> Response:
     """Make a user and answer it, for every route by which one comes to be."""
-    refuse_guessable(new.password, new.username, new.email)
+    await strength.require(new.password, new.username, new.email)
     return answers.created(await database.write(rules.create, new, await passwords.hash(new.password)), request)
 
 

@@ -41,10 +41,10 @@ class TestFreshDirectory:
                 assert http.get("/users/me", headers=bearer(token)).status_code == 200
 
     def test_settings_come_from_a_file_too(self, tmp_path: Path) -> None:
-        lines = ["DATABASE_URL=sqlite:///./mine.db", "FIRST_ADMIN_USERNAME=root", "FIRST_ADMIN_PASSWORD=Zk4mWq7x"]
+        lines = ["DATABASE_URL=sqlite:///./mine.db", "FIRST_ADMIN_USERNAME=root", "FIRST_ADMIN_PASSWORD=Zk4m-Wq7x"]
         (tmp_path / ".env").write_text("\n".join(lines))
         with serving("", cwd=tmp_path) as server:
-            log_in(server, "Zk4mWq7x", "root")
+            log_in(server, "Zk4m-Wq7x", "root")
         assert (tmp_path / "mine.db").exists()
 
     def test_uvicorn_serves_as_well(self, tmp_path: Path) -> None:
@@ -64,12 +64,12 @@ class TestFreshDirectory:
 class TestFirstAdmin:
     def test_is_made_as_the_settings_say(self, url: str) -> None:
         admin = {"FIRST_ADMIN_USERNAME": "Root", "FIRST_ADMIN_EMAIL": "root@example.org"}
-        with serving(url, FIRST_ADMIN_PASSWORD="Zk4mWq7x", **admin) as server:
-            assert "Zk4mWq7x" not in server.text
+        with serving(url, FIRST_ADMIN_PASSWORD="Zk4m-Wq7x", **admin) as server:
+            assert "Zk4m-Wq7x" not in server.text
             assert "FIRST_ADMIN_PASSWORD" in server.text
-            log_in(server, "Zk4mWq7x", "root@example.org")
+            log_in(server, "Zk4m-Wq7x", "root@example.org")
         with serving(url, FIRST_ADMIN_PASSWORD="Other-Saddle-8", **admin) as server:
-            log_in(server, "Zk4mWq7x", "Root")
+            log_in(server, "Zk4m-Wq7x", "Root")
 
     @pytest.mark.parametrize("kind", ["postgresql", "mysql"], indirect=True)
     def test_without_password_a_server_database_starts_and_says_how_to_make_one(self, url: str) -> None:

@@ -15,6 +15,9 @@ GUESSABLE = pytest.mark.parametrize(
         ("Xx-Carol-77", "contains the username"),
         ("Xx-Caroline-77", "contains the username"),
         ("Xx-Cat.Walk-77", "contains the e-mail address"),
+        ("P@ssword1", "substitutions like '@'"),
+        ("Welcome2025!", "too easily guessed"),
+        ("correct-horse-7", "an upper-case letter"),
         ("short-9", "8 characters"),
         ("Zk4mWq7" + "x" * 66, "72"),
     ],
@@ -48,6 +51,8 @@ class TestOperator:
         [
             ("Password123", "one of the commonest"),
             ("Xx-admin-77", "contains the username"),
+            ("Userapi2026", "too easily guessed"),
+            ("correct-horse-7", "an upper-case letter"),
             ("short-9", "8 characters"),
         ],
     )

@@ -28,7 +28,7 @@ def assert_works(url: str, cwd: Path) -> None:
     """Check that the service runs on this URL: a login, a write and a read with a name in any script."""
     with serving(url, cwd=cwd, **FIRST_ADMIN) as server, server.client() as http:
         token = http.post("/token", data={"username": "admin", "password": ADMIN_PASSWORD}).json()["access_token"]
-        body = {"username": "alice", "email": "älice@example.com", "password": "Zk4mWq7x"}
+        body = {"username": "alice", "email": "älice@example.com", "password": "Zk4m-Wq7x"}
         made = http.post("/users", json=body, headers=bearer(token))
         assert made.status_code == 201, made.text
         assert http.get(f"/users/{made.json()['id']}", headers=bearer(token)).json() == made.json()

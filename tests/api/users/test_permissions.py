@@ -102,7 +102,7 @@ class TestMatrix:
     )
     def test_routes_about_all_users(self, people: People, caller: str, refusal: str | None) -> None:
         before = people.stored()
-        body = {"username": "new", "email": "new@example.com", "password": "Zk4mWq7x", "is_admin": True}
+        body = {"username": "new", "email": "new@example.com", "password": "Zk4m-Wq7x", "is_admin": True}
         answers = [people.request(caller, "GET", "/users"), people.request(caller, "POST", "/users", json=body)]
         if refusal is None:
             assert [answer.status_code for answer in answers] == [200, 201]

@@ -93,7 +93,7 @@ ODD_BODIES = {
 }
 
 
-SOUND = {"username": "somebody", "email": "somebody@example.com", "password": "Zk4mWq7x"}
+SOUND = {"username": "somebody", "email": "somebody@example.com", "password": "Zk4m-Wq7x"}
 
 
 class TestBody:

@@ -39,7 +39,9 @@ def answer(error: ApiError) -> Response:
     """Return the answer to an error; one of status 422 reads like a failed validation of the part it lies in."""
     detail: Any = str(error)
     if error.code.status == 422:
-        detail = [{"loc": error.loc, "msg": detail, "type": error.code}]
+        invalid = error.code is ErrorCode.VALIDATION_ERROR  # as pydantic says it
+        words, kind = (f"Value error, {error}", "value_error") if invalid else (str(error), error.code)
+        detail = [{"loc": error.loc, "msg": words, "type": kind}]
     oauth = {"error": OAUTH_ERRORS[error.code]} if error.code in OAUTH_ERRORS else {}
     return JSONResponse({"detail": detail, "code": error.code} | oauth, error.code.status, headers(error))
 
