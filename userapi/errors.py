@@ -30,6 +30,7 @@ class ErrorCode(StrEnum):
     UNSUPPORTED_GRANT_TYPE = "unsupported_grant_type", 400, "The grant type is neither password nor refresh_token"
     INVALID_REQUEST = "invalid_request", 400, "The parameter token is missing"
     NOT_ENOUGH_PERMISSIONS = "not_enough_permissions", 403, "Not enough permissions"
+    RECENT_LOGIN_REQUIRED = "recent_login_required", 403, "Log in again to do this"
     USER_NOT_FOUND = "user_not_found", 404, "User not found"
     SESSION_NOT_FOUND = "session_not_found", 404, "Session not found"
     USERNAME_TAKEN = "username_taken", 400, "Username already registered"
@@ -59,14 +60,15 @@ class ApiError(Exception):
         *,
         loc: tuple[str, ...] = (),
         retry_after: int = RETRY_SECONDS,
+        max_age: int = 0,
     ) -> None:
         """Raise `code` with its own words or `words`.
 
         `loc` names the offending part of the request, as ("body", "password"); a 422 needs it. `retry_after` is in
-        seconds and told with 429 and 503.
+        seconds and told with 429 and 503, `max_age`, how old a login may be, with `recent_login_required`.
         """
         super().__init__(words or code.words)
-        self.code, self.loc, self.retry_after = code, loc, retry_after
+        self.code, self.loc, self.retry_after, self.max_age = code, loc, retry_after, max_age
 
 
 class DatabaseUnavailable(ApiError):

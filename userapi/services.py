@@ -16,6 +16,8 @@ from userapi.security.key_file import signing_keys
 from userapi.security.strength import Strength
 from userapi.security.throttle import Throttle
 from userapi.security.tokens import Tokens
+from userapi.sessions.first_use import FirstUses
+from userapi.sessions.issuer import issuer
 from userapi.users import rules
 from userapi.users.first_admin import make_first_admin
 from userapi.users.password_check import PasswordCheck
@@ -29,6 +31,7 @@ class Services:
         self.settings = settings
         self.announcements = Announcements()
         self.database = Database(settings.url, self.announcements)
+        self.first_uses = FirstUses(self.database)
         self.passwords = Passwords(settings.bcrypt_rounds)
         self.strength = Strength(settings.password_min_score, composition=settings.password_composition)
         self.throttle = Throttle(settings.throttle_storage_url) if settings.throttle_enabled else None
@@ -41,12 +44,12 @@ class Services:
 
     @cached_property
     def tokens(self) -> Tokens:
-        """Return what signs and checks tokens.
+        """Return what signs and checks tokens, once the service is prepared.
 
         Raises:
             Refusal: The key file holds no key that may be used.
         """
-        return Tokens(signing_keys(self.settings))
+        return Tokens(signing_keys(self.settings), self._issuer)
 
     @cached_property
     def login(self) -> Login:
@@ -63,13 +66,14 @@ class Services:
         """Close all connections and threads."""
         self.passwords.close()
         self.strength.close()
+        await self.first_uses.close()
         await self.database.close()
 
     async def prepare(self) -> list[str]:
         """Make true what must be true before serving; return what the operator should read, a line each.
 
-        That is: the schema is at head, there is a signing key and, on SQLite, a first admin. Several processes may do
-        this at once.
+        That is: the schema is at head, there is an issuer, a signing key and, on SQLite, a first admin. Several
+        processes may do this at once.
 
         Raises:
             Refusal: The service cannot start.
@@ -79,6 +83,7 @@ class Services:
             if settings.migrate_on_start or (settings.migrate_on_start is None and settings.embedded):
                 await migrations.upgrade(self.database)
             await migrations.require_head(self.database)
+            self._issuer = await issuer(self.database)
             notes = await make_first_admin(settings, self.database, self.passwords, self.strength)
         with suppress(DatabaseUnavailable):  # so many users that it takes too long: it is learned as they log in
             self.passwords.expect(await self.database.read(rules.dearest_cost))

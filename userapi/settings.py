@@ -46,6 +46,12 @@ class CoreSettings(BaseSettings):
     session_max_days: int = Field(
         90, ge=1, le=3650, description="A login session ends after so many days, refreshed or not"
     )
+    recent_login_minutes: int = Field(
+        60,
+        ge=0,
+        le=525_600,
+        description="A login may be so old, in minutes, for changes that a stolen token must not make; 0: any age",
+    )
     bcrypt_rounds: int = Field(12, ge=4, le=20, description="bcrypt's cost: each step doubles the work of a login")
     first_admin_username: str = Field("admin", description="Username of the admin made when there are no users")
     first_admin_email: str = Field("admin@example.com", description="E-mail address of that admin")

@@ -10,6 +10,8 @@ from tests.support.client import Api
 from tests.support.crowd import Crowd, Watch, at_once
 from tests.support.databases import new_database, sqlite_path
 from tests.support.faults import LOGIN, assert_unavailable, assert_works, creation, timed
+from tests.support.logins import refreshed
+from tests.support.people import ADMIN_PASSWORD
 from tests.support.processes import wait_until
 from tests.support.servers import serving
 
@@ -49,6 +51,20 @@ class TestSQLiteWriteLock:
             assert len(watch.seconds) > 100
         holder.execute("ROLLBACK")
         assert_works(sqlite_api, "after")
+
+    def test_first_use_of_renewed_tokens_neither_fails_nor_waits(self, sqlite_api: Api) -> None:
+        """R4, S27: it is noted once the lock goes."""
+        pair = refreshed(sqlite_api, sqlite_api.grant("admin", ADMIN_PASSWORD))
+        used = "SELECT used_generation FROM login_sessions ORDER BY id DESC LIMIT 1"
+        with closing(sqlite3.connect(sqlite_path(sqlite_api.server.url), isolation_level=None)) as holder:
+            holder.execute("BEGIN IMMEDIATE")
+            with Watch(sqlite_api.server, "/users/me", pair["access_token"]) as reads:
+                wait_until(lambda: len(reads.seconds) > 50)
+            reads.assert_answered_within(1)
+            assert sorted(reads.seconds)[25] < 0.05
+            assert sqlite_api.sql(used) == [(1,)]
+            holder.execute("ROLLBACK")
+        wait_until(lambda: sqlite_api.sql(used) == [(2,)])
 
     def test_writes_wait_for_the_lock(self, sqlite_api: Api, holder: sqlite3.Connection) -> None:
         """R4."""

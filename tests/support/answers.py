@@ -8,6 +8,7 @@ REFUSALS = {
     "invalid_token": (401, "Could not validate credentials"),
     "invalid_credentials": (401, "Incorrect username or password"),
     "not_enough_permissions": (403, "Not enough permissions"),
+    "recent_login_required": (403, "Log in again to do this"),
     "user_not_found": (404, "User not found"),
     "username_taken": (400, "Username already registered"),
     "email_taken": (400, "Email already registered"),

@@ -11,6 +11,7 @@ from userapi.main import create_app
 from userapi.models import LoginSession, Timestamp, User, canonical, now
 from userapi.security.strength import Strength, is_common
 from userapi.security.throttle import Throttle
+from userapi.sessions.issuer import issuer
 from userapi.users.listing import ListQuery, Page, find_page, finding
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "find_page",
     "finding",
     "is_common",
+    "issuer",
     "migrations",
     "now",
 ]

@@ -1,5 +1,6 @@
 """Login sessions as tests handle them: by their tokens, and by their rows."""
 
+from datetime import timedelta
 from typing import Any
 
 import jwt
@@ -8,14 +9,15 @@ from sqlmodel import col
 
 from tests.support.answers import assert_refused
 from tests.support.client import Actor, Api
-from tests.support.insides import LoginSession
+from tests.support.insides import LoginSession, now
 from tests.support.people import bearer
 
 Pair = dict[str, Any]  # the answer of POST /token
 
 
-def refresh(api: Api, token: str, **form: str) -> Any:
-    return api.http.post("/token", data={"grant_type": "refresh_token", "refresh_token": token, **form})
+def refresh(api: Api, token: str, agent: str = "tests", **form: str) -> Any:
+    body = {"grant_type": "refresh_token", "refresh_token": token, **form}
+    return api.http.post("/token", data=body, headers={"User-Agent": agent})
 
 
 def refreshed(api: Api, pair: Pair) -> Pair:
@@ -23,6 +25,11 @@ def refreshed(api: Api, pair: Pair) -> Pair:
     assert answer.status_code == 200, answer.text
     renewed: Pair = answer.json()
     return renewed
+
+
+def use(api: Api, pair: Pair) -> None:
+    """Make a request with the access token."""
+    assert api.http.get("/users/me", headers=bearer(pair["access_token"])).status_code == 200
 
 
 def revoke(api: Api, token: str, **form: str) -> Any:
@@ -42,6 +49,13 @@ def id_of(pair: Pair) -> int:
 def change(api: Api, pair: Pair, **values: Any) -> None:
     """Change the row of a login session, past the service."""
     api.execute(sa.update(LoginSession).where(col(LoginSession.id) == id_of(pair)).values(**values))
+
+
+def add_sessions(api: Api, user_id: int, count: int, days: int = 1) -> None:
+    """Begin so many sessions of a user that end in so many days."""
+    then = now()
+    row = {"user_id": user_id, "generation": 1, "created_at": then, "rotated_at": then}
+    api.execute(sa.insert(LoginSession), [row | {"expires_at": then + timedelta(days=days)}] * count)
 
 
 def row(api: Api, pair: Pair) -> LoginSession | None:

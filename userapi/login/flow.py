@@ -11,6 +11,7 @@ from userapi.kit.web.client import Client
 from userapi.models import now
 from userapi.security.hashing import Passwords
 from userapi.security.tokens import ACCESS, REFRESH, Claims, Tokens
+from userapi.sessions import generations
 from userapi.sessions import rules as sessions
 from userapi.settings import CoreSettings
 from userapi.users.password_check import PasswordCheck
@@ -72,8 +73,8 @@ class Login:
                 return pair
         raise ApiError(ErrorCode.INVALID_CREDENTIALS)
 
-    async def with_refresh_token(self, token: str) -> TokenPair:
-        """Renew the tokens of a session (RFC 6749 section 6). A token used before ends its session.
+    async def with_refresh_token(self, token: str, client: Client) -> TokenPair:
+        """Renew the tokens of a session (RFC 6749 section 6). A token that was copied ends its session.
 
         Raises:
             ApiError: invalid_grant, database_unavailable.
@@ -82,7 +83,7 @@ class Login:
         claims = self._tokens.read(REFRESH, token)
         if claims is None:
             raise ApiError(ErrorCode.INVALID_GRANT)
-        current = await self._database.write(sessions.refresh, *claims, at, self._lifetime)
+        current = await self._database.write(generations.refresh, claims, client, at, self._lifetime)
         if current is None:
             raise ApiError(ErrorCode.INVALID_GRANT)
         return self._pair(claims.user_id, current, at)
@@ -95,7 +96,7 @@ class Login:
         """
         for purpose in (REFRESH, ACCESS):
             if claims := self._tokens.read(purpose, token):
-                await self._database.write(sessions.end, claims.user_id, claims.session_id)
+                await self._database.write(sessions.log_out, claims)
 
     async def _begin(self, found: Credentials, password: str, client: Client) -> TokenPair | None:
         """Begin a session with a verified password; return None if the account has changed since it was read."""
@@ -112,7 +113,7 @@ class Login:
 
     def _pair(self, user_id: int, current: sessions.Current, at: datetime) -> TokenPair:
         """Return the tokens of a session. Those of one generation have one refresh token, whoever asks for it."""
-        claims = Claims(user_id, current.session_id, current.generation)
+        claims = Claims(user_id, current.session_id, current.generation, current.nonce)
         until = min(at + self._access_lifetime, current.expires_at)
         return TokenPair(
             self._tokens.issue(ACCESS, claims, at=at, until=until),

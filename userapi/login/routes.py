@@ -67,13 +67,13 @@ class TokenResponse(BaseModel):
 async def log_in(form: Annotated[TokenRequest, Form()], client: ClientDep, login: LoginDep) -> TokenResponse:
     """Log in with username or e-mail address and password, or renew the tokens with a refresh token.
 
-    A refresh token serves once: the answer brings the next one. Presenting it again, more than 10 s later, ends the
-    session.
+    A refresh token serves once: the answer brings the next one. It serves again if that answer was lost. Once a token
+    of the answer was used, presenting the old one ends the session, unless within 10 s and from the same client.
     """
     if form.grant_type == "refresh_token":
         if not form.refresh_token:
             raise MissingParameters("refresh_token")
-        pair = await login.with_refresh_token(form.refresh_token)
+        pair = await login.with_refresh_token(form.refresh_token, client)
     elif form.grant_type == "password":
         if not form.username or not form.password:
             raise MissingParameters(*(name for name in ("username", "password") if not getattr(form, name)))

@@ -1,5 +1,6 @@
 """Tokens (JWT): signed and checked."""
 
+import re
 import time
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -10,24 +11,32 @@ from jwt.utils import base64url_encode
 from userapi.models import MAX_ID
 
 ALGORITHM = "HS256"
-REQUIRED_CLAIMS = ["sub", "sid", "gen", "iat", "exp", "aud"]
+REQUIRED_CLAIMS = ["iss", "sub", "sid", "gen", "nonce", "iat", "exp", "aud"]
 ACCESS, REFRESH = "userapi:access", "userapi:refresh"  # a token's purpose is its audience (RFC 8725 section 3.9)
 MAX_CHECKED = 10_000  # tokens remembered as good
 
+_OPTIONS: Any = {"require": REQUIRED_CLAIMS}
+_NONCE = re.compile(r"[\w-]{22}", re.ASCII)
+
 
 class Claims(NamedTuple):
-    """Whom a token speaks for, in which login session; for a refresh token also the generation."""
+    """Whom a token speaks for, in which login session, known by its nonce, and of which generation it is."""
 
     user_id: int
     session_id: int
     generation: int
+    nonce: str
 
 
 class Tokens:
     """Signs and checks tokens (RFC 7519, RFC 8725)."""
 
-    def __init__(self, secrets: list[str]) -> None:
-        """Take HS256 keys: the first signs, all verify. Parsing a key costs as much as checking a token."""
+    def __init__(self, secrets: list[str], issuer: str) -> None:
+        """Take HS256 keys: the first signs, all verify. Tokens of another issuer than this one are refused.
+
+        Parsing a key costs as much as checking a token.
+        """
+        self._issuer = issuer
         self._keys = [
             jwt.PyJWK({"kty": "oct", "k": base64url_encode(secret.encode()).decode(), "alg": ALGORITHM})
             for secret in secrets
@@ -37,12 +46,13 @@ class Tokens:
 
     def issue(self, purpose: str, claims: Claims, *, at: datetime, until: datetime) -> str:
         """Return a token for `purpose` that is good from `at` to `until`, as long as its login session lives."""
-        payload: dict[str, Any] = {"sub": str(claims.user_id), "sid": claims.session_id, "gen": claims.generation}
+        payload: dict[str, Any] = {"iss": self._issuer, "sub": str(claims.user_id), "sid": claims.session_id}
+        payload |= {"gen": claims.generation, "nonce": claims.nonce}
         payload |= {"iat": int(at.timestamp()), "exp": int(until.timestamp()), "aud": purpose}
         return jwt.encode(payload, self._keys[0], ALGORITHM)
 
     def read(self, purpose: str, token: str) -> Claims | None:
-        """Check a token's signature, purpose and time; return its claims, or None if anything is wrong with it.
+        """Check a token's signature, issuer, purpose and time; return its claims, or None if anything is wrong with it.
 
         Whether the login session is still alive is for the database to say.
         """
@@ -51,16 +61,22 @@ class Tokens:
             return claims
         for key in self._keys:
             try:
-                payload = jwt.decode(token, key, [ALGORITHM], options={"require": REQUIRED_CLAIMS}, audience=purpose)
-                claims = Claims(int(payload["sub"]), int(payload["sid"]), int(payload["gen"]))
+                payload = jwt.decode(token, key, [ALGORITHM], audience=purpose, issuer=self._issuer, options=_OPTIONS)
+                claims = _claims(payload)
             except jwt.InvalidSignatureError:
                 continue
             except (jwt.InvalidTokenError, ValueError, TypeError, OverflowError):
                 return None
-            if not all(1 <= part <= MAX_ID for part in claims) or payload["sub"] != str(claims.user_id):
+            if not all(1 <= part <= MAX_ID for part in claims[:3]) or payload["sub"] != str(claims.user_id):
                 return None
             if len(self._checked) >= MAX_CHECKED:
                 self._checked.clear()
             self._checked[purpose, token] = claims, payload["exp"]
             return claims
         return None
+
+
+def _claims(payload: dict[str, Any]) -> Claims:
+    if not _NONCE.fullmatch(payload["nonce"]):
+        raise ValueError("this is no nonce")
+    return Claims(int(payload["sub"]), int(payload["sid"]), int(payload["gen"]), payload["nonce"])

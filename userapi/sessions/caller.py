@@ -1,6 +1,6 @@
 """Who calls: the dependencies by which a route says who may use it."""
 
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, Protocol
 
 from fastapi import Depends, Path, Request
 from fastapi.security import OAuth2PasswordBearer
@@ -11,7 +11,9 @@ from userapi.kit.web.dependencies import DatabaseDep
 from userapi.models import UserId
 from userapi.security.tokens import ACCESS, Tokens
 from userapi.sessions import rules
+from userapi.sessions.first_use import FirstUses
 from userapi.sessions.rules import Caller
+from userapi.settings import CoreSettings
 
 _bearer = OAuth2PasswordBearer(
     tokenUrl="token",
@@ -22,14 +24,30 @@ _bearer = OAuth2PasswordBearer(
 )
 
 
+class _Services(Protocol):
+    """What is needed here of a running service."""
+
+    @property
+    def settings(self) -> CoreSettings: ...
+
+    @property
+    def tokens(self) -> Tokens: ...
+
+    @property
+    def first_uses(self) -> FirstUses: ...
+
+
 async def _caller(request: Request, token: Annotated[str | None, Depends(_bearer)], database: DatabaseDep) -> Caller:
     if token is None:
         raise ApiError(ErrorCode.NOT_AUTHENTICATED)
-    tokens: Tokens = request.app.state.services.tokens
-    claims = tokens.read(ACCESS, token)
-    caller = await database.read(rules.find_caller, claims.user_id, claims.session_id) if claims else None
+    services: _Services = request.app.state.services
+    claims = services.tokens.read(ACCESS, token)
+    max_age = services.settings.recent_login_minutes * 60
+    caller = await database.read(rules.find_caller, claims, max_age) if claims else None
     if caller is None:
         raise ApiError(ErrorCode.INVALID_TOKEN)
+    if caller.first_use:
+        await services.first_uses.note(caller.session_id, caller.generation)
     request.scope[edge.USER_ID] = caller.user.id
     return caller
 

@@ -9,7 +9,7 @@ from userapi.kit.web import openapi
 from userapi.kit.web.dependencies import DatabaseDep
 from userapi.models import MAX_ID, SessionPublic, UserId, now
 from userapi.sessions import rules
-from userapi.sessions.caller import TargetDep
+from userapi.sessions.caller import Target, TargetDep
 
 router = openapi.router(
     prefix="/users/{user_id}/sessions",
@@ -44,7 +44,8 @@ async def end_sessions(target: TargetDep, database: DatabaseDep, *, keep_current
     """End all sessions of a user; with `keep_current`, all but the one of this request."""
     if not target.own:
         await database.read(rules.require_user, target.user_id)
-    await database.write(rules.end_all, target.user_id, keep=target.caller.session_id if keep_current else None)
+    keep = target.caller.session_id if keep_current else None
+    await database.write(rules.end_all, target.user_id, _reason(target), keep=keep)
 
 
 @router.delete("/{session_id}", status_code=204, responses=openapi.responses(ErrorCode.SESSION_NOT_FOUND))
@@ -52,5 +53,9 @@ async def end_session(
     target: TargetDep, session_id: Annotated[UserId, Path(description="A session's id")], database: DatabaseDep
 ) -> None:
     """End a session; its tokens die with it."""
-    if not await database.write(rules.end, target.user_id, session_id):
+    if not await database.write(rules.end, target.user_id, session_id, _reason(target)):
         raise ApiError(ErrorCode.SESSION_NOT_FOUND)
+
+
+def _reason(target: Target) -> str:
+    return "ended by its user" if target.own else "ended by an admin"

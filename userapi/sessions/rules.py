@@ -1,5 +1,6 @@
 """Rules about login sessions. A token is good only while the row of its session is there."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -11,13 +12,21 @@ from sqlmodel import Session, col, select
 from userapi.errors import ApiError, ErrorCode
 from userapi.kit.announcements import Announcement, announce
 from userapi.kit.web.client import Client
-from userapi.models import USER_ROW, LoginSession, SessionPublic, User, UserRow
+from userapi.models import USER_ROW, LoginSession, SessionPublic, User, UserRow, now
+from userapi.security.tokens import Claims
 
-GRACE = timedelta(seconds=10)  # parallel tabs may present the token just rotated out
 CLEANUP = 100  # expired sessions forgotten with each login, at most
+MAX_SESSIONS = 100  # of a user at once
 
+_CALLER_COLUMNS: list[Any] = [
+    *USER_ROW,
+    LoginSession.nonce,
+    LoginSession.generation,
+    LoginSession.used_generation,
+    LoginSession.created_at,
+]
 _CALLER = (
-    sqlalchemy.select(*USER_ROW)
+    sqlalchemy.select(*_CALLER_COLUMNS)
     .join(LoginSession, col(LoginSession.user_id) == col(User.id))
     .where(
         col(LoginSession.id) == bindparam("session_id"),
@@ -38,20 +47,45 @@ _SHOWN: tuple[Any, ...] = (
 
 @dataclass(frozen=True)
 class SessionRevoked(Announcement):
-    """A session was ended before its time, or so many `sessions` of a user but the one `kept`."""
+    """A session was ended before its time, or the `sessions` of a user with these ids, but not the one `kept`.
+
+    For a copied refresh token, `ip` is where it came from, `session_ip` where the session was last refreshed from.
+    """
 
     user_id: int
+    reason: str
     session_id: int | None = None
-    sessions: int | None = None
+    sessions: str | None = None
     kept: int | None = None
-    reason: str | None = None
+    ip: str | None = None
+    session_ip: str | None = None
+
+
+@dataclass(frozen=True)
+class SessionsExpired(Announcement):
+    """The sessions with these ids have expired, and are forgotten."""
+
+    sessions: str
 
 
 class Caller(NamedTuple):
-    """Who makes a request: an active user, and the login session used."""
+    """Who makes a request: an active user, the login session used, and of which generation its token is."""
 
     user: UserRow
     session_id: int
+    generation: int
+    first_use: bool  # of the session's current generation
+    logged_in_at: datetime
+    max_age: int  # how old a login may be for what needs a recent one, in seconds; 0 for any age
+
+    def require_recent_login(self) -> None:
+        """Check that the password was typed not long ago: a token stolen later is not enough for everything.
+
+        Raises:
+            ApiError: recent_login_required (RFC 9470).
+        """
+        if self.max_age and now() - self.logged_in_at > timedelta(seconds=self.max_age):
+            raise ApiError(ErrorCode.RECENT_LOGIN_REQUIRED, max_age=self.max_age)
 
 
 class Lifetime(NamedTuple):
@@ -65,15 +99,25 @@ class Current(NamedTuple):
     """A session after a login or a refresh: what its tokens are made of."""
 
     session_id: int
+    nonce: str
     generation: int
     rotated_at: datetime
     expires_at: datetime
 
 
-def find_caller(connection: Connection, user_id: int, session_id: int) -> Caller | None:
-    """Return the active user who is logged in with this session; None if the session has ended."""
-    row = connection.execute(_CALLER, {"user_id": user_id, "session_id": session_id}).one_or_none()
-    return None if row is None else Caller(UserRow._make(row), session_id)
+def find_caller(connection: Connection, claims: Claims, max_age: int) -> Caller | None:
+    """Return the active user who is logged in with a token's session; None if the session has ended.
+
+    `max_age` is how old a login may be for what needs a recent one, in seconds.
+    """
+    row = connection.execute(_CALLER, {"user_id": claims.user_id, "session_id": claims.session_id}).one_or_none()
+    if row is None:
+        return None
+    *user, nonce, generation, used_generation, logged_in_at = row
+    if nonce != claims.nonce:
+        return None
+    first_use = claims.generation == generation > used_generation
+    return Caller(UserRow._make(user), claims.session_id, claims.generation, first_use, logged_in_at, max_age)
 
 
 def require_user(connection: Connection, user_id: int) -> None:
@@ -106,49 +150,38 @@ def begin(
     if better_hash is not None:
         user.hashed_password = better_hash
     _delete_expired(db, at)
+    _make_room(db, user_id, at)
+    kept = stored(client)
     begun = LoginSession(
         user_id=user_id,
         created_at=at,
         rotated_at=at,
         expires_at=at + min(lifetime),
-        user_agent=(client.user_agent or "").replace("\0", "")[:255] or None,
-        ip=client.ip and client.ip[:45],
+        user_agent=kept.user_agent,
+        ip=kept.ip,
     )
     db.add(begun)
     db.flush()
-    return _current(begun)
+    return current(begun)
 
 
-def refresh(
-    db: Session, user_id: int, session_id: int, generation: int, at: datetime, lifetime: Lifetime
-) -> Current | None:
-    """Rotate a session's refresh token, of which `generation` was presented; return None if the session has ended.
+def stored(client: Client) -> Client:
+    """Return what a session keeps of the client that began or last refreshed it."""
+    user_agent = (client.user_agent or "").replace("\0", "")[:255] or None
+    return Client(user_agent, client.ip and client.ip[:45])
 
-    The generation before the current, within the grace, gets the current one again. An older one was stolen or
-    copied, and ends the session (RFC 9700 section 4.14.2).
-    """
-    session = db.exec(
-        select(LoginSession).where(LoginSession.id == session_id, LoginSession.user_id == user_id).with_for_update()
-    ).one_or_none()
-    if session is None or session.expires_at <= at or not db.get_one(User, user_id).is_active:
-        return None
-    if generation == session.generation:
-        session.generation += 1
-        session.rotated_at = at
-        session.expires_at = min(at + lifetime.idle, session.created_at + lifetime.whole)
-    elif generation != session.generation - 1 or at - session.rotated_at > GRACE:
-        db.delete(session)
-        announce(db, SessionRevoked(user_id, session_id, reason="refresh token used again"))
-        return None
-    return _current(session)
+
+def current(session: LoginSession) -> Current:
+    """Return what the tokens of a session are made of."""
+    return Current(session.id or 0, session.nonce, session.generation, session.rotated_at, session.expires_at)
 
 
 def find_all(
-    connection: Connection, user_id: int, at: datetime, current: int, page: int, page_size: int
+    connection: Connection, user_id: int, at: datetime, own: int, page: int, page_size: int
 ) -> list[SessionPublic]:
     """Return a page of a user's sessions that are alive at an instant, the newest first.
 
-    `current` is the id of the session that asks; `page` is counted from 1.
+    `own` is the id of the session that asks; `page` is counted from 1.
     """
     alive = sqlalchemy.select(*_SHOWN).where(col(LoginSession.user_id) == user_id, col(LoginSession.expires_at) > at)
     newest = alive.order_by(col(LoginSession.id).desc()).limit(page_size).offset((page - 1) * page_size)
@@ -160,35 +193,56 @@ def find_all(
             expires_at=row.expires_at,
             user_agent=row.user_agent,
             ip=row.ip,
-            current=row.id == current,
+            current=row.id == own,
         )
         for row in connection.execute(newest)
     ]
 
 
-def end(db: Session, user_id: int, session_id: int) -> bool:
-    """End one session of a user; tell whether there was one."""
-    one = delete(LoginSession).where(col(LoginSession.id) == session_id, col(LoginSession.user_id) == user_id)
-    ended = db.exec(one).rowcount == 1
-    if ended:
-        announce(db, SessionRevoked(user_id, session_id))
-    return ended
+def end(db: Session, user_id: int, session_id: int, reason: str) -> bool:
+    """End one session of a user; tell whether there was one. The reason is for the log."""
+    return _end(db, user_id, [session_id], SessionRevoked(user_id, reason, session_id)) == 1
 
 
-def end_all(db: Session, user_id: int, *, keep: int | None = None) -> None:
-    """End the user's login sessions, but for the one with the id `keep`."""
-    ended = delete(LoginSession).where(col(LoginSession.user_id) == user_id)
-    if keep is not None:
-        ended = ended.where(col(LoginSession.id) != keep)
-    if count := db.exec(ended).rowcount:
-        announce(db, SessionRevoked(user_id, sessions=count, kept=keep))
+def log_out(db: Session, claims: Claims) -> None:
+    """End the session of a token, if it is there."""
+    own = select(LoginSession.id).where(LoginSession.id == claims.session_id, LoginSession.nonce == claims.nonce)
+    if db.exec(own).first() is not None:
+        end(db, claims.user_id, claims.session_id, "logged out")
 
 
-def _current(session: LoginSession) -> Current:
-    return Current(session.id or 0, session.generation, session.rotated_at, session.expires_at)
+def end_all(db: Session, user_id: int, reason: str, *, keep: int | None = None) -> None:
+    """End the user's login sessions, but for the one with the id `keep`. The reason is for the log."""
+    ids = select(LoginSession.id).where(LoginSession.user_id == user_id).order_by(col(LoginSession.id))
+    ended = [session_id for session_id in db.exec(ids) if session_id != keep]
+    _end(db, user_id, ended, SessionRevoked(user_id, reason, sessions=_listed(ended), kept=keep))
+
+
+def _end(db: Session, user_id: int, ids: Sequence[int | None], revoked: SessionRevoked) -> int:
+    """End these sessions of a user, and announce it if any was there; return how many were."""
+    if not ids:
+        return 0
+    ended = delete(LoginSession).where(col(LoginSession.id).in_(ids), col(LoginSession.user_id) == user_id)
+    count = db.exec(ended).rowcount
+    if count:
+        announce(db, revoked)
+    return count
+
+
+def _listed(ids: Sequence[int | None]) -> str:
+    return " ".join(map(str, ids))
+
+
+def _make_room(db: Session, user_id: int, at: datetime) -> None:
+    """End the oldest sessions of a user who will have too many with one more."""
+    alive = select(LoginSession.id).where(LoginSession.user_id == user_id, LoginSession.expires_at > at)
+    newest_first = db.exec(alive.order_by(col(LoginSession.id).desc())).all()
+    oldest = newest_first[MAX_SESSIONS - 1 :]
+    _end(db, user_id, oldest, SessionRevoked(user_id, "too many sessions", sessions=_listed(oldest)))
 
 
 def _delete_expired(db: Session, at: datetime) -> None:
     oldest = select(LoginSession.id).where(LoginSession.expires_at < at).order_by(col(LoginSession.expires_at))
     if expired := db.exec(oldest.limit(CLEANUP)).all():
         db.exec(delete(LoginSession).where(col(LoginSession.id).in_(expired)))
+        announce(db, SessionsExpired(_listed(expired)))

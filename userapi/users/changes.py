@@ -10,6 +10,7 @@ from userapi.errors import ApiError, ErrorCode
 from userapi.kit.announcements import Announcement, announce
 from userapi.models import User, UserRow, canonical, now, row_of
 from userapi.security.strength import refuse_guessable
+from userapi.sessions import generations
 from userapi.sessions import rules as sessions
 from userapi.sessions.rules import Caller
 from userapi.users import rules
@@ -81,7 +82,7 @@ def update(db: Session, change: Change) -> UserRow:
     Raises:
         ApiError: user_not_found, precondition_failed, not_enough_permissions, current_password_required,
             current_password_incorrect, password_too_common, password_contains_username, password_contains_email,
-            last_admin, username_taken, email_taken.
+            last_admin, recent_login_required, username_taken, email_taken.
     """
     may_lose_admin = False in (change.fields.get(name) for name in PRIVILEGES)
     user = rules.lock(db, change.user_id, change.version, may_lose_admin=may_lose_admin)
@@ -96,9 +97,11 @@ def update(db: Session, change: Change) -> UserRow:
     _apply(db, user, differing, change.new_password)
     _announce(db, change, differing)
     if not user.is_active:
-        sessions.end_all(db, change.user_id)
+        sessions.end_all(db, change.user_id, "user deactivated")
     elif change.new_password is not None:
-        sessions.end_all(db, change.user_id, keep=change.by.session_id if change.own else None)
+        sessions.end_all(db, change.user_id, "password changed", keep=change.by.session_id if change.own else None)
+        if change.own:
+            generations.raise_generation(db, change.by, now())
     return row_of(user)
 
 
@@ -111,7 +114,7 @@ def set_password(db: Session, username: str, new: NewPassword) -> None:
     user = rules.lock_named(db, username)
     _apply(db, user, {}, new)
     announce(db, PasswordChanged(user.id or 0, OPERATOR))
-    sessions.end_all(db, user.id or 0)
+    sessions.end_all(db, user.id or 0, "password changed")
 
 
 def promote(db: Session, username: str) -> bool:
@@ -129,12 +132,14 @@ def promote(db: Session, username: str) -> bool:
 
 
 def _authorise(user: User, change: Change, differing: Mapping[str, Any]) -> None:
-    """Refuse what the caller may not change, or not without the current password.
+    """Refuse what the caller may not change, or not without a recent login, or not without the current password.
 
     The hash is compared with the row's: the password may have changed since it was checked.
     """
     if differing.keys() & PRIVILEGES and not change.by.user.is_admin:
         raise ApiError(ErrorCode.NOT_ENOUGH_PERMISSIONS)
+    if _needs_recent_login(change, differing):
+        change.by.require_recent_login()
     if change.needs_current_password:
         if change.verified_hash is None:
             raise ApiError(ErrorCode.CURRENT_PASSWORD_REQUIRED)
@@ -163,6 +168,16 @@ def _announce(db: Session, change: Change, differing: Mapping[str, Any]) -> None
         announce(db, PasswordChanged(change.user_id, by))
 
 
+def _needs_recent_login(change: Change, differing: Mapping[str, Any]) -> bool:
+    """Tell whether a token that was stolen long after its login must not be enough."""
+    if differing.get("is_admin"):
+        return True
+    if change.own:
+        return "username" in differing
+    return "email" in differing or change.new_password is not None
+
+
 def _is_other_address(current: str, fields: Mapping[str, Any]) -> bool:
+    """Tell whether a mailbox may be another one: letters beyond ASCII tell two apart, whatever they fold to."""
     email = fields.get("email")
-    return email is not None and canonical(email) != canonical(current)
+    return email is not None and email.encode().lower() != current.encode().lower()

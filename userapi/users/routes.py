@@ -41,16 +41,21 @@ _LISTED: openapi.Responses = {
 }
 _CREATED: openapi.Responses = {201: {"headers": answers.ETAG | answers.LOCATION}}
 CREATE = _CREATED | openapi.responses(ErrorCode.USERNAME_TAKEN, ErrorCode.EMAIL_TAKEN, ErrorCode.OVERLOADED)
-_CHANGE = _TAGGED | openapi.responses(
-    ErrorCode.USERNAME_TAKEN,
-    ErrorCode.EMAIL_TAKEN,
-    ErrorCode.CURRENT_PASSWORD_REQUIRED,
-    ErrorCode.CURRENT_PASSWORD_INCORRECT,
-    ErrorCode.LAST_ADMIN,
-    ErrorCode.USER_NOT_FOUND,
-    ErrorCode.PRECONDITION_FAILED,
-    ErrorCode.TOO_MANY_ATTEMPTS,
-    ErrorCode.OVERLOADED,
+_FORBIDDEN = openapi.responses(ErrorCode.NOT_ENOUGH_PERMISSIONS, ErrorCode.RECENT_LOGIN_REQUIRED)
+_CHANGE = (
+    _TAGGED
+    | _FORBIDDEN
+    | openapi.responses(
+        ErrorCode.USERNAME_TAKEN,
+        ErrorCode.EMAIL_TAKEN,
+        ErrorCode.CURRENT_PASSWORD_REQUIRED,
+        ErrorCode.CURRENT_PASSWORD_INCORRECT,
+        ErrorCode.LAST_ADMIN,
+        ErrorCode.USER_NOT_FOUND,
+        ErrorCode.PRECONDITION_FAILED,
+        ErrorCode.TOO_MANY_ATTEMPTS,
+        ErrorCode.OVERLOADED,
+    )
 )
 _LIST_PARAMETERS = [
     {"name": name, "in": "query", "required": False, "schema": schema, "description": schema.pop("description", "")}
@@ -64,16 +69,18 @@ class Message(BaseModel):
     message: str
 
 
-@router.post("", status_code=201, response_model=UserPublic, responses=CREATE)
+@router.post("", status_code=201, response_model=UserPublic, responses=CREATE | _FORBIDDEN)
 async def create_user(
     new: UserCreate,
-    _: AdminDep,
+    admin: AdminDep,
     database: DatabaseDep,
     strength: StrengthDep,
     passwords: PasswordsDep,
     request: Request,
 ) -> Response:
-    """Make a user (admins only)."""
+    """Make a user (admins only). Making an admin needs a recent login."""
+    if new.is_admin:
+        admin.require_recent_login()
     return await create(new, database, strength, passwords, request)
 
 
@@ -112,6 +119,8 @@ async def update_user(
     """Change a user; what is absent or null stays. Only admins may change `is_admin` and `is_active`.
 
     Changing one's own password or e-mail address needs `current_password`. A new password ends all other sessions.
+    Changing one's own username and, for admins, another's password or e-mail address or who is an admin needs a recent
+    login.
     """
     return await _change(target, new.model_dump(exclude_none=True), version, database, check, client)
 
@@ -134,11 +143,12 @@ async def patch_user(
 
 @router.delete(
     "/{user_id}",
-    responses=openapi.responses(ErrorCode.LAST_ADMIN, ErrorCode.USER_NOT_FOUND, ErrorCode.PRECONDITION_FAILED),
+    responses=_FORBIDDEN
+    | openapi.responses(ErrorCode.LAST_ADMIN, ErrorCode.USER_NOT_FOUND, ErrorCode.PRECONDITION_FAILED),
 )
 async def delete_user(target: TargetDep, version: IfMatch, database: DatabaseDep) -> Message:
-    """Delete a user: oneself or, for admins, anybody."""
-    await database.write(rules.delete, target.user_id, target.caller.user.id, version)
+    """Delete a user: oneself or, for admins, anybody. It needs a recent login."""
+    await database.write(rules.delete, target.user_id, target.caller, version)
     return Message(message="User deleted successfully")
 
 

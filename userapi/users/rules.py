@@ -13,6 +13,8 @@ from userapi.errors import ApiError, ErrorCode
 from userapi.kit.announcements import Announcement, announce
 from userapi.kit.database import AskAfterRollback, RunAgain
 from userapi.models import USER_ROW, User, UserCreate, UserRegister, UserRow, canonical, row_of
+from userapi.sessions import rules as sessions
+from userapi.sessions.rules import Caller
 
 Version = Collection[int] | None  # the versions a change is made for (`If-Match`); None for any
 
@@ -102,17 +104,19 @@ def create(db: Session, new: UserRegister, hashed_password: str) -> UserRow:
     return row_of(user)
 
 
-def delete(db: Session, user_id: int, by: int, version: Version = None) -> None:
-    """Delete a user, by the word of the user with the id `by`; its login sessions go with it.
+def delete(db: Session, user_id: int, by: Caller, version: Version = None) -> None:
+    """Delete a user, by the word of the user `by`; its login sessions end with it.
 
     Raises:
-        ApiError: user_not_found, precondition_failed, last_admin.
+        ApiError: recent_login_required, user_not_found, precondition_failed, last_admin.
     """
+    by.require_recent_login()
     user = lock(db, user_id, version, may_lose_admin=True)
     if is_active_admin(user):
         require_other_admin(db, user)
+    sessions.end_all(db, user_id, "user deleted")
     db.delete(user)
-    announce(db, UserDeleted(user_id, by))
+    announce(db, UserDeleted(user_id, by.user.id))
 
 
 def is_active_admin(user: User) -> bool:

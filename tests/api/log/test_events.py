@@ -4,6 +4,7 @@ import asyncio
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,9 +13,9 @@ from sqlmodel import Session
 
 from tests.support.client import Api
 from tests.support.databases import new_database
-from tests.support.insides import Announcement, Announcements, Database, announce
+from tests.support.insides import Announcement, Announcements, Database, announce, now
 from tests.support.log_lines import Request
-from tests.support.logins import refresh
+from tests.support.logins import add_sessions, change, claims_of, id_of, refresh
 from tests.support.people import NEW_PASSWORD, PASSWORD
 from tests.support.schema import migrate
 
@@ -87,18 +88,49 @@ class TestEvents:
             "end all": lambda: Request(logged, "DELETE", "/users/me/sessions", alice),
             "deactivate": lambda: Request(logged, "PATCH", alice.path, logged.admin, json={"is_active": False}),
         }[how]()
-        assert str(done.events["session_revoked"]["user_id"]) == str(alice.id)
+        event = done.events["session_revoked"]
+        assert str(event["user_id"]) == str(alice.id)
+        assert str(event.get("session_id") or event["sessions"]) == str(session_id)
+        reasons = {"revoke": "logged out", "deactivate": "user deactivated"}
+        assert event["reason"] == reasons.get(how, "ended by its user")
+
+    def test_sessions_that_end_are_listed(self, logged: Api) -> None:
+        """S39: those that are too many, those that a deleted user leaves."""
+        alice = logged.new_actor("alice")
+        own = claims_of(alice.token)["sid"]
+        add_sessions(logged, alice.id, 100)
+        ids = [str(row.id) for row in logged.sql("SELECT id FROM login_sessions WHERE user_id = :id", id=alice.id)]
+        assert ids[0] == str(own)
+        done = self.login(logged, "alice", PASSWORD)
+        event = done.events["session_revoked"]
+        assert (str(event["user_id"]), str(event["sessions"])) == (str(alice.id), " ".join(ids[:2]))
+        assert event["reason"] == "too many sessions"
+        ids = [*ids[2:], str(done.events["login_succeeded"]["session_id"])]
+        event = Request(logged, "DELETE", alice.path, logged.admin).events["session_revoked"]
+        assert (event["sessions"].split(), event["reason"]) == (ids, "user deleted")
+
+    def test_expired_sessions_are_listed(self, logged: Api) -> None:
+        logged.new_user("alice")
+        pair = logged.grant("alice")
+        change(logged, pair, expires_at=now() - timedelta(seconds=1))
+        event = self.login(logged, "alice", PASSWORD).events["sessions_expired"]
+        assert str(event["sessions"]) == str(id_of(pair))
 
     def test_reused_refresh_token(self, logged: Api) -> None:
-        """S20."""
+        """S20, S27."""
         logged.new_user("alice")
         pair = logged.grant("alice")
         second = refresh(logged, pair["refresh_token"]).json()
         refresh(logged, second["refresh_token"])
         form = {"grant_type": "refresh_token", "refresh_token": pair["refresh_token"]}
-        done = Request(logged, "POST", "/token", data=form)
+        change(logged, pair, ip="192.0.2.1")
+        done = Request(logged, "POST", "/token", data=form, headers={"X-Forwarded-For": "192.0.2.2"})
         assert done.answer.status_code == 400
-        assert "again" in done.events["session_revoked"]["reason"]
+        event = done.events["session_revoked"]
+        assert "again" in event["reason"]
+        assert (event["ip"], event["session_ip"]) == ("192.0.2.2", "192.0.2.1")
+        session = claims_of(pair["refresh_token"])
+        assert (str(event["user_id"]), str(event["session_id"])) == (session["sub"], str(session["sid"]))
 
     @pytest.mark.parametrize(
         ("body", "status"),

@@ -2,6 +2,7 @@
 
 import time
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import jwt
 import pytest
@@ -10,7 +11,7 @@ from tests.support.answers import assert_refused
 from tests.support.client import Api, client_of
 from tests.support.databases import ON_SQLITE
 from tests.support.insides import now
-from tests.support.logins import Pair, alive, assert_ended, change, claims_of, id_of, refresh, refreshed, row
+from tests.support.logins import Pair, alive, assert_ended, change, claims_of, id_of, refresh, refreshed, row, use
 from tests.support.openapi import openapi
 from tests.support.people import ADMIN_PASSWORD, bearer
 from tests.support.processes import SECRET_KEY
@@ -72,7 +73,7 @@ class TestRefresh:
 
 
 class TestReuse:
-    """S20: the token just rotated out serves parallel tabs; an older one was copied."""
+    """S20, S27: the token just rotated out serves parallel tabs and a client that got no answer; others were copied."""
 
     def test_parallel_tabs_get_the_same_current_token(self, api: Api, pair: Pair) -> None:
         first = refreshed(api, pair)
@@ -85,7 +86,7 @@ class TestReuse:
 
     @pytest.mark.parametrize("seconds", [1, 5])
     def test_within_the_grace_it_serves_again(self, api: Api, pair: Pair, seconds: int) -> None:
-        refreshed(api, pair)
+        use(api, refreshed(api, pair))
         change(api, pair, rotated_at=now() - timedelta(seconds=seconds))
         assert claims_of(refreshed(api, pair)["refresh_token"])["gen"] == 2
 
@@ -95,9 +96,60 @@ class TestReuse:
         refreshed(api, pair)
         assert alive(api, pair).rotated_at == began
 
+    @pytest.mark.parametrize("seconds", [12, 3600, 20 * 24 * 3600])
+    def test_lost_answer_is_given_again_whenever_it_is_asked_for(self, api: Api, pair: Pair, seconds: int) -> None:
+        """S27: from another address or another program, too."""
+        lost = refreshed(api, pair)
+        change(api, pair, rotated_at=now() - timedelta(seconds=seconds), ip="192.0.2.1", user_agent="Other")
+        for _ in range(2):
+            again = refreshed(api, pair)
+            assert claims_of(again["refresh_token"])["gen"] == claims_of(lost["refresh_token"])["gen"] == 2
+        use(api, pair)  # an access token of before says nothing of the answer
+        alive(api, refreshed(api, refreshed(api, pair)))
+
+    @pytest.mark.parametrize("purpose", ["access", "refresh"])
+    def test_once_the_answer_is_used_it_ends_the_session(self, api: Api, pair: Pair, purpose: str) -> None:
+        """S27."""
+        current = refreshed(api, pair)
+        if purpose == "access":
+            use(api, current)
+        else:
+            refreshed(api, current)
+        change(api, pair, rotated_at=now() - timedelta(seconds=12))
+        assert_refused(refresh(api, pair["refresh_token"]), "invalid_grant")
+        assert_ended(api, pair, current)
+
+    @pytest.mark.parametrize("other", [{"ip": "192.0.2.1"}, {"ip": None}, {"user_agent": "Other"}])
+    def test_within_the_grace_it_serves_nobody_else(self, api: Api, pair: Pair, other: dict[str, Any]) -> None:
+        """S27: the client that refreshed is not the one that asks now."""
+        current = refreshed(api, pair)
+        use(api, current)
+        change(api, pair, **other)
+        assert_refused(refresh(api, pair["refresh_token"]), "invalid_grant")
+        assert_ended(api, pair, current)
+
+    def test_grace_is_for_who_refreshed_last_not_for_who_logged_in(self, api: Api, pair: Pair) -> None:
+        """S27."""
+        current = refresh(api, pair["refresh_token"], agent="Tab").json()
+        use(api, current)
+        assert refresh(api, pair["refresh_token"], agent="Tab").status_code == 200
+        assert_refused(refresh(api, pair["refresh_token"]), "invalid_grant")
+        assert_ended(api, pair, current)
+
+    def test_use_is_noted_once_a_rotation(self, api: Api, pair: Pair) -> None:
+        """S27: and a login needs no note at all."""
+        assert alive(api, pair).used_generation == 1
+        current = refreshed(api, pair)
+        assert row(api, pair).used_generation == 1  # type: ignore[union-attr]  # it is there
+        use(api, pair)
+        assert row(api, pair).used_generation == 1  # type: ignore[union-attr]  # as above
+        use(api, current)
+        assert row(api, pair).used_generation == 2  # type: ignore[union-attr]  # as above
+
     @pytest.mark.parametrize("seconds", [10.1, 3600])
     def test_after_the_grace_it_ends_the_session(self, api: Api, pair: Pair, seconds: float) -> None:
         current = refreshed(api, pair)
+        use(api, current)
         change(api, pair, rotated_at=now() - timedelta(seconds=seconds))
         assert_refused(refresh(api, pair["refresh_token"]), "invalid_grant")
         assert_ended(api, pair, current)

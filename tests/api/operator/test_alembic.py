@@ -24,12 +24,14 @@ from tests.support.processes import refused_to_start, run
 
 __all__ = ["copy"]
 
+SESSION = "INSERT INTO login_sessions (user_id, generation, created_at, rotated_at, expires_at)"
+
 
 class TestAlembic:
     def test_up_down_and_up_again_with_rows(self, empty_url: str) -> None:
         alembic(empty_url, "upgrade", "head")
         assert sql(empty_url, "SELECT version_num FROM alembic_version") == [(HEAD,)]
-        assert tables(empty_url) == {"alembic_version", "users", "login_sessions"}
+        assert tables(empty_url) == {"alembic_version", "users", "login_sessions", "deployment"}
         make_rows(empty_url)
         for _ in REVISIONS[1:]:
             alembic(empty_url, "downgrade", "-1")
@@ -40,6 +42,21 @@ class TestAlembic:
         assert tables(empty_url) == {"alembic_version"}
         alembic(empty_url, "upgrade", "head")
         make_rows(empty_url)
+
+    def test_sessions_from_before_tokens_were_bound_end(self, empty_url: str) -> None:
+        """S26: and those of after survive the way back."""
+        alembic(empty_url, "upgrade", "0001")
+        make_rows(empty_url)
+        assert sql(empty_url, "SELECT count(*) FROM login_sessions") == [(1,)]
+        alembic(empty_url, "upgrade", "0002")
+        assert sql(empty_url, "SELECT count(*) FROM login_sessions") == [(0,)]
+        assert sql(empty_url, "SELECT username FROM users") == [("admin",)]
+        sql(empty_url, f"{SESSION} SELECT id, 1, created_at, created_at, created_at FROM users")
+        assert sql(empty_url, "SELECT id, nonce, used_generation FROM login_sessions") == [(2, "", 1)]
+        alembic(empty_url, "downgrade", "0001")
+        assert sql(empty_url, "SELECT id, generation FROM login_sessions") == [(2, 1)]
+        sql(empty_url, f"{SESSION} SELECT id, 1, created_at, created_at, created_at FROM users")
+        assert sql(empty_url, "SELECT max(id) FROM login_sessions") == [(3,)]
 
     def test_one_step_down_from_the_first_revision_is_empty(self, empty_url: str) -> None:
         alembic(empty_url, "upgrade", REVISIONS[-1])

@@ -10,7 +10,19 @@ from tests.support.answers import assert_invalid, assert_refused
 from tests.support.client import Actor, Api
 from tests.support.databases import ON_SQLITE
 from tests.support.insides import LoginSession, now
-from tests.support.logins import Pair, alive, assert_ended, change, id_of, refreshed, row, sessions_of
+from tests.support.logins import (
+    Pair,
+    alive,
+    assert_ended,
+    change,
+    claims_of,
+    id_of,
+    refresh,
+    refreshed,
+    row,
+    sessions_of,
+    use,
+)
 from tests.support.people import ADMIN_PASSWORD, NEW_PASSWORD, PASSWORD
 
 
@@ -113,7 +125,44 @@ class TestPasswordChange:
         assert_ended(api, *others)
         alive(api, own)
         assert [session["current"] for session in sessions_of(actor)] == [True]
-        alive(api, refreshed(api, own))
+        assert alive(api, own).generation == 2
+        renewed = refreshed(api, own)
+        alive(api, renewed)
+        alive(api, refreshed(api, renewed))
+
+    def test_raises_the_generation_above_the_token_that_made_it(self, api: Api, alice: Actor) -> None:
+        """S27: once, so that a second change leaves the client its refresh token."""
+        first = api.grant("alice")
+        pair = refreshed(api, first)
+        actor = Actor(api, alice.user, pair["access_token"])
+        for old, new in ((PASSWORD, NEW_PASSWORD), (NEW_PASSWORD, PASSWORD)):
+            assert actor.patch("/users/me", json={"password": new, "current_password": old}).status_code == 200
+            assert alive(api, pair).generation == 3
+        renewed = refreshed(api, pair)
+        assert claims_of(renewed["refresh_token"])["gen"] == 3
+        alive(api, refreshed(api, renewed))
+
+    def test_copy_of_an_older_refresh_token_ends_the_session(self, api: Api, alice: Actor) -> None:
+        """S20, S27: even if it had still served before."""
+        first = api.grant("alice")
+        pair = refreshed(api, first)
+        use(api, pair)
+        body = {"password": NEW_PASSWORD, "current_password": PASSWORD}
+        actor = Actor(api, alice.user, pair["access_token"])
+        assert actor.patch("/users/me", json=body).status_code == 200
+        assert_refused(refresh(api, first["refresh_token"]), "invalid_grant")
+        assert_ended(api, pair)
+
+    def test_copy_shows_itself_when_the_owner_has_gone_on(self, api: Api, alice: Actor) -> None:
+        """S20, S27."""
+        pair = api.grant("alice")
+        body = {"password": NEW_PASSWORD, "current_password": PASSWORD}
+        actor = Actor(api, alice.user, pair["access_token"])
+        assert actor.patch("/users/me", json=body).status_code == 200
+        renewed = refreshed(api, pair)
+        use(api, renewed)
+        assert_refused(refresh(api, pair["refresh_token"], agent="Copy"), "invalid_grant")
+        assert_ended(api, pair, renewed)
 
     @pytest.mark.parametrize("method", ["PUT", "PATCH"])
     def test_refused_one_ends_none(self, api: Api, alice: Actor, method: str) -> None:

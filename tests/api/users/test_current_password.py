@@ -81,6 +81,28 @@ class TestCurrentPassword:
         changes.pop("current_password", None)
         assert changes.items() <= answer.json().items()
 
+    @METHODS
+    @pytest.mark.parametrize(
+        ("email", "other"),
+        [
+            ("x@strasse.de", "x@stra\N{LATIN SMALL LETTER SHARP S}e.de"),
+            ("strasse@example.com", "stra\N{LATIN SMALL LETTER SHARP S}e@example.com"),
+            ("fish@example.com", "\N{LATIN SMALL LIGATURE FI}sh@example.com"),
+            ("sue@example.com", "\N{LATIN SMALL LETTER LONG S}ue@example.com"),
+        ],
+    )
+    def test_address_that_only_folds_to_the_same_is_another(
+        self, api: Api, method: str, email: str, other: str
+    ) -> None:
+        """S25: the letters name another mailbox, though the key is the same."""
+        bob = api.new_actor("bob", email=email)
+        before = stored(api)
+        answer = bob.request(method, "/users/me", json={"email": other})
+        assert_refused(answer, "current_password_required")
+        assert stored(api) == before
+        answer = bob.request(method, "/users/me", json={"email": other, "current_password": PASSWORD})
+        assert answer.status_code == 200
+
     def test_new_password_must_fit_the_rule(self, api: Api, alice: Actor) -> None:
         answer = alice.put("/users/me", json={"password": "short-9", "current_password": PASSWORD})
         assert_invalid(answer, "password")

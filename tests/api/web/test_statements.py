@@ -12,8 +12,11 @@ from tests.support.people import PASSWORD, bearer
 from tests.support.processes import SECRET_KEY
 
 
-async def count(url: str, requests: list[str]) -> list[list[str]]:
-    """The statements that each GET executes, made by the first admin; `{id}` is its own id, `{other}` another's."""
+async def count(url: str, requests: list[str], *, refreshed: bool = False) -> list[list[str]]:
+    """The statements that each GET executes, made by the first admin; `{id}` is its own id, `{other}` another's.
+
+    With `refreshed` its tokens are ones that were renewed, and not used yet.
+    """
     settings = Settings(
         _env_file=None,
         database_url=url,
@@ -29,6 +32,9 @@ async def count(url: str, requests: list[str]) -> list[list[str]]:
         ids = {"id": (await http.get("/users/me", headers=headers)).json()["id"]}
         body = {"username": "other", "email": "other@example.com", "password": PASSWORD}
         ids["other"] = (await http.post("/users", json=body, headers=headers)).json()["id"]
+        if refreshed:
+            form = {"grant_type": "refresh_token", "refresh_token": token.json()["refresh_token"]}
+            headers = bearer((await http.post("/token", data=form)).json()["access_token"])
         executed: list[str] = []
 
         def note(_: Any, __: Any, statement: str, *___: Any) -> None:
@@ -55,3 +61,11 @@ class TestStatements:
         assert len(other) == 2, other
         assert len(listed) == 2, listed
         assert all(statement.startswith("SELECT") for statement in own + by_id + other + listed)
+
+    def test_first_use_of_renewed_tokens_costs_one_write(self, url: str) -> None:
+        """S27: at most one a rotation."""
+        paths = ["/users/me", "/users/me", "/users"]
+        first, second, listed = asyncio.run(count(url, paths, refreshed=True))
+        assert sum(statement.startswith("UPDATE") for statement in first) == 1, first
+        assert len(second) == 1, second
+        assert len(listed) == 2, listed

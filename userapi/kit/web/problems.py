@@ -28,6 +28,9 @@ class MissingParameters(RequestValidationError):
 
 def headers(error: ApiError) -> dict[str, str]:
     """Return what the answer to an error says beside its body (RFC 6750 section 3, RFC 9110 section 10.2.3)."""
+    if error.code is ErrorCode.RECENT_LOGIN_REQUIRED:  # RFC 9470 section 3
+        challenge = f'Bearer error="insufficient_user_authentication", max_age={error.max_age}'
+        return {"WWW-Authenticate": challenge}
     if error.code is ErrorCode.INVALID_TOKEN:  # the attribute only if a token came (RFC 6750 section 3.1)
         return {"WWW-Authenticate": 'Bearer error="invalid_token"'}
     if error.code.status == 401:
