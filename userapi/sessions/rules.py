@@ -236,8 +236,7 @@ def _listed(ids: Sequence[int | None]) -> str:
 def _make_room(db: Session, user_id: int, at: datetime) -> None:
     """End the oldest sessions of a user who will have too many with one more."""
     alive = select(LoginSession.id).where(LoginSession.user_id == user_id, LoginSession.expires_at > at)
-    newest_first = db.exec(alive.order_by(col(LoginSession.id).desc())).all()
-    oldest = newest_first[MAX_SESSIONS - 1 :]
+    oldest = db.exec(alive.order_by(col(LoginSession.id))).all()[: 1 - MAX_SESSIONS]
     _end(db, user_id, oldest, SessionRevoked(user_id, "too many sessions", sessions=_listed(oldest)))
 
 
