@@ -11,14 +11,27 @@ from typing import Any, Literal
 LogFormat = Literal["text", "json"]
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+address: ContextVar[str | None] = ContextVar("address", default=None)
+caller: ContextVar[tuple[int, int] | None] = ContextVar("caller", default=None)  # ids of the user and the session
 
 _events = logging.getLogger("userapi.events")
 _SECRETS = re.compile(r"\$2[aby]\$\S+|\beyJ[\w-]+\.[\w.-]+")
 _PLAIN = re.compile(r"[\w./:@{}+-]+")
 
 
+def begin_request(given_id: str, from_address: str | None) -> None:
+    """Take note of the request that is served from here on, and that nobody is known to have made it yet."""
+    request_id.set(given_id)
+    address.set(from_address)
+    caller.set(None)
+
+
 def event(name: str, **fields: Any) -> None:
-    """Log a named event with its fields, and the request it happened in."""
+    """Log a named event with its fields and, unless it names others, by whom, in which session and from where."""
+    by, session_id = caller.get() or (None, None)
+    for field, value in (("by", by), ("session_id", session_id), ("ip", address.get())):
+        if value is not None:
+            fields.setdefault(field, value)
     _events.info(name, extra={"fields": fields})
 
 

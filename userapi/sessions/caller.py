@@ -6,6 +6,7 @@ from fastapi import Depends, Path, Request
 from fastapi.security import OAuth2PasswordBearer
 
 from userapi.errors import ApiError, ErrorCode
+from userapi.kit import logs
 from userapi.kit.web import edge
 from userapi.kit.web.dependencies import DatabaseDep
 from userapi.models import UserId
@@ -49,6 +50,7 @@ async def _caller(request: Request, token: Annotated[str | None, Depends(_bearer
     if caller.first_use:
         await services.first_uses.note(caller.session_id, caller.generation)
     request.scope[edge.USER_ID] = caller.user.id
+    logs.caller.set((caller.user.id, caller.session_id))
     return caller
 
 

@@ -19,9 +19,12 @@ from userapi.users.rules import Credentials, Version
 
 @dataclass(frozen=True)
 class LoginThrottled(Announcement):
-    """An attempt was refused before its password was looked at."""
+    """An attempt was refused before its password was looked at.
 
-    login: str
+    The name that was typed is not told, here and below: where it is nobody's, it may well be a password.
+    """
+
+    user_id: int | None
     ip: str | None
 
 
@@ -29,7 +32,6 @@ class LoginThrottled(Announcement):
 class LoginFailed(Announcement):
     """A password was wrong, or that of nobody, or of an inactive user."""
 
-    login: str
     user_id: int | None
     ip: str | None
 
@@ -55,17 +57,18 @@ class PasswordCheck:
         Raises:
             ApiError: too_many_attempts, overloaded, database_unavailable.
         """
-        await self._admit(login, client)
         found = await self._database.read(rules.credentials, login)
+        user_id = found and found.user_id
+        await self._admit(login, user_id, client)
         async with self._passwords.turn():
-            await self._admit(login, client)  # it may have been locked while this one waited for its turn
+            await self._admit(login, user_id, client)  # it may have been locked while this one waited for its turn
             # Whoever is inactive is nobody here: a no takes the same time for both, whatever the password.
             right = await self._passwords.verify(password, found.hashed_password if found and found.is_active else None)
             right = right and found is not None and found.is_active
             if self._throttle is not None:
                 await (self._throttle.forgive(login) if right else self._throttle.fail(login, client.ip))
         if not right:
-            self._announcements.tell(LoginFailed(login[:64], found and found.user_id, client.ip))
+            self._announcements.tell(LoginFailed(user_id, client.ip))
         return found if right else None
 
     async def prepare_change(
@@ -99,10 +102,10 @@ class PasswordCheck:
             raise ApiError(ErrorCode.CURRENT_PASSWORD_INCORRECT)
         return found.hashed_password
 
-    async def _admit(self, login: str, client: Client) -> None:
+    async def _admit(self, login: str, user_id: int | None, client: Client) -> None:
         try:
             if self._throttle is not None:
                 await self._throttle.check(login, client.ip)
         except ApiError:
-            self._announcements.tell(LoginThrottled(login[:64], client.ip))
+            self._announcements.tell(LoginThrottled(user_id, client.ip))
             raise

@@ -20,6 +20,12 @@ from tests.support.people import NEW_PASSWORD, PASSWORD
 from tests.support.schema import migrate
 
 
+def id_of(token: str) -> int:
+    """The id of a token's session."""
+    session_id: int = claims_of(token)["sid"]
+    return session_id
+
+
 class TestEvents:
     """Named, with what an auditor asks for."""
 
@@ -34,24 +40,61 @@ class TestEvents:
         assert [str(row[0]) for row in rows] == [str(event["session_id"])]
 
     def test_failed_login(self, logged: Api) -> None:
-        """S7: the log may tell what the answer does not."""
+        """S7, S35: the log may tell what the answer does not, but not what was typed: it may be a password."""
         alice = logged.new_user("alice")
-        name = f"u{secrets.token_hex(6)}"
-        for username, user_id in (("alice", alice["id"]), (name, None)):
+        for username, user_id in (("alice", str(alice["id"])), (f"u{secrets.token_hex(6)}", None)):
             done = self.login(logged, username, NEW_PASSWORD)
             assert done.events.keys() == {"login_failed"}
             event = done.events["login_failed"]
-            assert (event["login"], str(event["user_id"]), event["ip"]) == (username, str(user_id), "127.0.0.1")
+            assert (event.get("user_id") and str(event["user_id"]), event["ip"]) == (user_id, "127.0.0.1")
+            assert username not in "".join(done.raw)
 
     def test_throttled_login(self, logged: Api) -> None:
-        """S6."""
-        name = f"u{secrets.token_hex(6)}"
-        for _ in range(5):
-            self.login(logged, name, NEW_PASSWORD)
-        done = self.login(logged, name, NEW_PASSWORD)
-        assert done.answer.status_code == 429
-        assert done.events.keys() == {"login_throttled"}
-        assert done.events["login_throttled"]["login"] == name
+        """S6, S35."""
+        known, stranger = f"u{secrets.token_hex(6)}", f"u{secrets.token_hex(6)}"
+        user = logged.new_user(known)
+        for name, user_id in ((known, str(user["id"])), (stranger, None)):
+            for _ in range(5):
+                self.login(logged, name, NEW_PASSWORD)
+            done = self.login(logged, name, NEW_PASSWORD)
+            assert done.answer.status_code == 429
+            assert done.events.keys() == {"login_throttled"}
+            event = done.events["login_throttled"]
+            assert (event.get("user_id") and str(event["user_id"]), event["ip"]) == (user_id, "127.0.0.1")
+            assert name not in "".join(done.raw)
+
+    def test_every_event_tells_who_whom_in_which_session_and_where(self, logged: Api) -> None:
+        """S35."""
+        address = {"X-Forwarded-For": "203.0.113.7"}
+        alice = logged.new_actor("alice")
+        pair = logged.grant("alice")
+        admin, own = (id_of(token) for token in (logged.admin.token, alice.token))
+        bob = {"username": "bob", "email": "bob@example.com", "password": PASSWORD}
+        wrong = {"email": "new@example.com", "current_password": NEW_PASSWORD}
+        password = {"password": NEW_PASSWORD, "current_password": PASSWORD}
+        for actor, method, path, body, named, session_id in (
+            (logged.admin, "POST", "/users", bob, {"user_created"}, admin),
+            (logged.admin, "PATCH", alice.path, {"is_admin": True, "age": 9}, {"user_changed", "admin_granted"}, admin),
+            (alice, "PATCH", "/users/me", wrong, {"login_failed"}, own),
+            (alice, "DELETE", f"/users/me/sessions/{id_of(pair['access_token'])}", None, {"session_revoked"}, None),
+            (alice, "PATCH", "/users/me", password, {"password_changed"}, own),
+            (logged.admin, "DELETE", alice.path, None, {"user_deleted"}, admin),
+        ):
+            done = Request(logged, method, path, actor, json=body, headers=address)
+            assert done.events.keys() == named
+            for event in done.events.values():
+                assert str(event["by"]) == str(actor.id)
+                assert str(event["session_id"]) == str(session_id or id_of(pair["access_token"]))
+                assert (event["ip"], event["request_id"]) == ("203.0.113.7", done.id)
+                assert event["user_id"]
+            assert done.line["ip"] == "203.0.113.7"
+
+    def test_request_without_a_caller_is_by_nobody(self, logged: Api) -> None:
+        """S35: not by whoever made the one before on the connection."""
+        logged.new_user("alice")
+        logged.admin.get("/users/me")
+        event = self.login(logged, "alice", NEW_PASSWORD).events["login_failed"]
+        assert not {"by", "session_id"} & event.keys()
 
     def test_user_made_and_deleted(self, logged: Api) -> None:
         body = {"username": "alice", "email": "alice@example.com", "password": PASSWORD}

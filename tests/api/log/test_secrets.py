@@ -31,17 +31,17 @@ class TestInjection:
             "\N{GRINNING FACE}" * 20,
         ],
     )
-    def test_odd_username_stays_one_field_of_one_line(self, logged: Api, text: str) -> None:
+    def test_odd_username_is_not_repeated(self, logged: Api, text: str) -> None:
         """S22."""
         text = f"{secrets.token_hex(3)}{text}"
         done = Request(logged, "POST", "/token", data={"username": text, "password": PASSWORD})
-        event = done.events["login_failed"]
-        assert event["login"] == text[:64]
+        assert done.events.keys() == {"login_failed"}
+        assert text[:6] not in "".join(done.raw)
         assert len(done.raw) == 2
         for line in done.raw:
             assert line.rstrip("\n").isprintable()
 
-    def test_long_username_is_cut(self, logged: Api) -> None:
+    def test_long_username_takes_no_room(self, logged: Api) -> None:
         done = Request(logged, "POST", "/token", data={"username": "x" * 50_000, "password": PASSWORD})
         assert len("".join(done.raw)) < 1000
 
@@ -67,7 +67,7 @@ class TestSecrets:
     """S11."""
 
     def test_no_password_hash_or_token_is_logged(self, logged: Api) -> None:
-        """S11."""
+        """S11, S35."""
         alice = logged.new_actor("alice")
         pair = logged.grant("alice")
         odd = {"username": 5, "email": PASSWORD, "password": PASSWORD, "current_password": PASSWORD}
@@ -76,6 +76,8 @@ class TestSecrets:
         Request(logged, "PUT", "/users/me", alice, json=odd)
         Request(logged, "PATCH", "/users/me", alice, content=broken, headers={"Content-Type": "application/json"})
         Request(logged, "POST", "/token", data={"username": "alice", "password": NEW_PASSWORD})
+        for _ in range(6):  # in the wrong field, until it is throttled
+            Request(logged, "POST", "/token", data={"username": PASSWORD, "password": "alice"})
         Request(logged, "POST", "/token", json={"username": "alice", "password": PASSWORD})
         Request(logged, "GET", f"/users?after={pair['access_token']}&token={pair['access_token']}", logged.admin)
         Request(logged, "GET", f"/users/{pair['access_token']}", logged.admin)

@@ -51,7 +51,7 @@ class Edge:
             return await self.app(scope, receive, send)
         start, status = time.perf_counter(), 0
         request_id = _request_id(scope)
-        logs.request_id.set(request_id)
+        logs.begin_request(request_id, scope["client"][0][:64] if scope["client"] else None)
 
         async def sending(message: Message) -> None:
             nonlocal status
@@ -90,5 +90,6 @@ def _log(scope: Scope, status: int, seconds: float) -> None:
         "status": status,
         "ms": round(seconds * 1000, 2),
         "user_id": scope.get(USER_ID, "-"),
+        "ip": logs.address.get() or "-",
     }
     log.info("request", extra={"fields": fields})
