@@ -13,6 +13,7 @@ from userapi.kit import commands, logs
 from userapi.kit.database import migrations, sqlite_file
 from userapi.login.commands import unlock
 from userapi.services import Services
+from userapi.users import first_admin
 from userapi.users.commands import create_admin, set_password
 
 SHUTDOWN_SECONDS = 15  # to finish requests before connections are cut
@@ -50,7 +51,11 @@ def serve(host: str, port: int, workers: int, reload: bool) -> None:
     if in_memory and (workers > 1 or reload):
         commands.fail("a database in memory lives in one process: use a file, or one worker without --reload")
     if not in_memory:  # else the serving process prepares its own
-        for line in commands.run(Services.prepare):
+
+        async def prepared(services: Services) -> list[str]:
+            return await services.prepare() or await services.database.read(first_admin.reminder)
+
+        for line in commands.run(prepared):
             click.echo(line)
     click.echo(f"Interactive documentation: http://{'localhost' if host == '0.0.0.0' else host}:{port}/docs")  # noqa: S104
     uvicorn.run(

@@ -18,8 +18,7 @@ from userapi.security.throttle import Throttle
 from userapi.security.tokens import Tokens
 from userapi.sessions.first_use import FirstUses
 from userapi.sessions.issuer import issuer
-from userapi.users import rules
-from userapi.users.first_admin import make_first_admin
+from userapi.users import first_admin, rules
 from userapi.users.password_check import PasswordCheck
 
 
@@ -39,6 +38,7 @@ class Services:
             self.database, self.passwords, self.strength, self.throttle, self.announcements
         )
         self.announcements.after_commit(Announcement, _log)
+        first_admin.listen(self.announcements)
         for capability in CAPABILITIES:
             capability.listen(self.announcements)
 
@@ -84,7 +84,7 @@ class Services:
                 await migrations.upgrade(self.database)
             await migrations.require_head(self.database)
             self._issuer = await issuer(self.database)
-            notes = await make_first_admin(settings, self.database, self.passwords, self.strength)
+            notes = await first_admin.make_first_admin(settings, self.database, self.passwords, self.strength)
         with suppress(DatabaseUnavailable):  # so many users that it takes too long: it is learned as they log in
             self.passwords.expect(await self.database.read(rules.dearest_cost))
         assert self.login  # the signing key is read or made now, not at the first login

@@ -3,16 +3,23 @@
 import secrets
 import string
 
+import sqlalchemy
 from pydantic import ValidationError
-from sqlmodel import Session
+from sqlalchemy import Connection, delete
+from sqlmodel import Session, col
 
 from userapi.errors import ApiError, ErrorCode, Refusal
+from userapi.kit.announcements import Announcements
 from userapi.kit.database import Database
-from userapi.models import UserCreate, UserRow
+from userapi.models import Deployment, User, UserCreate, UserRow
 from userapi.security.hashing import Passwords
 from userapi.security.strength import Strength
 from userapi.settings import CoreSettings
 from userapi.users import rules
+from userapi.users.changes import PasswordChanged
+from userapi.users.rules import UserDeleted
+
+GENERATED = "generated_password"  # the name under which a database keeps whose password was generated, by id
 
 
 async def make_first_admin(
@@ -37,7 +44,7 @@ async def make_first_admin(
         raise Refusal(f"the first admin cannot be made: FIRST_ADMIN_PASSWORD: {error}") from error
     hashed_password = await passwords.hash(admin.password)
     try:
-        made = await database.write(_create, admin, hashed_password)
+        made = await database.write(_create, admin, hashed_password, generated is not None)
     except ApiError as error:
         if error.code is not ErrorCode.USERNAME_TAKEN:
             raise
@@ -65,11 +72,36 @@ def _checked(settings: CoreSettings, generated: str | None) -> UserCreate:
     return admin
 
 
-def _create(db: Session, new: UserCreate, hashed_password: str) -> UserRow | None:
+def listen(announcements: Announcements) -> None:
+    """Subscribe to what ends a generated password."""
+    announcements.inside_unit(PasswordChanged, lambda db, changed: _forget(db, changed.user_id))
+    announcements.inside_unit(UserDeleted, lambda db, deleted: _forget(db, deleted.user_id))
+
+
+def reminder(connection: Connection) -> list[str]:
+    """Return what the operator should read while a generated password has not been changed: at most a line."""
+    mark = sqlalchemy.select(col(Deployment.value)).where(col(Deployment.name) == GENERATED)
+    user_id = connection.execute(mark).scalar()
+    named = sqlalchemy.select(col(User.username)).where(col(User.id) == int(user_id or 0))
+    return [
+        f"The generated password of {username} still stands: change it with python -m userapi set-password {username}"
+        for username in connection.execute(named).scalars()
+    ]
+
+
+def _create(db: Session, new: UserCreate, hashed_password: str, generated: bool) -> UserRow | None:
     """Make an admin if there is still no user at all; return None if there is one."""
     if rules.any_user(db.connection()):
         return None
-    return rules.create(db, new, hashed_password)
+    made = rules.create(db, new, hashed_password)
+    if generated:
+        db.merge(Deployment(name=GENERATED, value=str(made.id)))
+    return made
+
+
+def _forget(db: Session, user_id: int) -> None:
+    mark = (col(Deployment.name) == GENERATED) & (col(Deployment.value) == str(user_id))
+    db.exec(delete(Deployment).where(mark))
 
 
 def _readable_password() -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.commands import command
-from tests.support.people import bearer
+from tests.support.people import ADMIN_PASSWORD, PASSWORD, bearer
 from tests.support.processes import refused_to_start
 from tests.support.servers import Server, serving
 
@@ -35,7 +35,7 @@ class TestFreshDirectory:
         assert len(key.read_text().strip()) >= 32
         assert password not in "".join(path.read_bytes().decode("latin-1") for path in tmp_path.iterdir())
         with serving("", SECRET_KEY="", cwd=tmp_path) as server:
-            assert "password" not in server.text
+            assert password not in server.text
             log_in(server, password)
             with server.client() as http:
                 assert http.get("/users/me", headers=bearer(token)).status_code == 200
@@ -59,6 +59,60 @@ class TestFreshDirectory:
             for _ in range(30):  # each on a new connection, which either worker may get
                 with server.client() as http:
                     assert http.get("/users/me", headers=bearer(token)).status_code == 200
+
+
+class TestGeneratedPassword:
+    REMINDER = "The generated password of admin still stands: change it with python -m userapi set-password admin"
+
+    def serve(self, folder: Path) -> str:
+        """What `serve` prints before it serves."""
+        done = command("serve", url="", cwd=folder, SECRET_KEY="")
+        assert "it serves" in done.stderr
+        return done.stdout
+
+    @pytest.mark.parametrize("serve", [("userapi", "serve"), UVICORN], ids=["serve", "uvicorn"])
+    def test_is_printed_and_not_logged(self, tmp_path: Path, serve: tuple[str, ...]) -> None:
+        with serving("", command=serve, cwd=tmp_path, SECRET_KEY="", LOG_FORMAT="json") as server:
+            [password] = MADE.findall(server.text)
+            [line] = [line for line in server.output if password in line]
+        assert line == f"    password: {password}   (shown this once)\n"
+
+    def test_is_on_standard_output_alone(self, tmp_path: Path) -> None:
+        done = command("serve", url="", cwd=tmp_path, SECRET_KEY="")
+        [password] = MADE.findall(done.stdout)
+        assert password not in done.stderr
+
+    def test_until_it_is_changed_each_start_says_so_once(self, tmp_path: Path) -> None:
+        [password] = MADE.findall(first := self.serve(tmp_path))
+        assert self.REMINDER not in first
+        assert self.serve(tmp_path).splitlines().count(self.REMINDER) == 1
+        for rounds in ("5", "4"):  # a login makes a hash of another cost of it, but it stands
+            with serving("", "--workers", "2", cwd=tmp_path, SECRET_KEY="", BCRYPT_ROUNDS=rounds) as server:
+                log_in(server, password)
+                assert server.text.count(self.REMINDER) == 1
+        assert password not in self.serve(tmp_path)
+        done = command("set-password", "admin", "--password-stdin", url="", cwd=tmp_path, stdin=ADMIN_PASSWORD)
+        assert done.returncode == 0
+        assert "generated" not in self.serve(tmp_path)
+
+    @pytest.mark.parametrize("how", ["changed", "deleted"])
+    def test_its_end_over_http_counts_too(self, tmp_path: Path, how: str) -> None:
+        with serving("", cwd=tmp_path, SECRET_KEY="") as server, server.client() as http:
+            [password] = MADE.findall(server.text)
+            headers = bearer(log_in(server, password))
+            if how == "changed":
+                body = {"password": ADMIN_PASSWORD, "current_password": password}
+                assert http.patch("/users/me", json=body, headers=headers).status_code == 200
+            else:
+                other = {"username": "boss", "email": "boss@example.com", "password": PASSWORD, "is_admin": True}
+                assert http.post("/users", json=other, headers=headers).status_code == 201
+                assert http.delete("/users/me", headers=headers).status_code == 200
+        assert "generated" not in self.serve(tmp_path)
+
+    def test_password_of_the_settings_is_no_matter(self, tmp_path: Path) -> None:
+        for _ in range(2):
+            done = command("serve", url="", cwd=tmp_path, SECRET_KEY="", FIRST_ADMIN_PASSWORD=ADMIN_PASSWORD)
+            assert "generated" not in done.stdout
 
 
 class TestFirstAdmin:
