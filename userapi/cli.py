@@ -11,6 +11,7 @@ from userapi import __version__, settings
 from userapi.capabilities import CAPABILITIES, Settings
 from userapi.kit import commands, logs
 from userapi.kit.database import migrations, sqlite_file
+from userapi.kit.web.files import connection_limit
 from userapi.login.commands import unlock
 from userapi.services import Services
 from userapi.users import first_admin
@@ -57,7 +58,9 @@ def serve(host: str, port: int, workers: int, reload: bool) -> None:
 
         for line in commands.run(prepared):
             click.echo(line)
-    click.echo(f"Interactive documentation: http://{'localhost' if host == '0.0.0.0' else host}:{port}/docs")  # noqa: S104
+    connection_limit()  # processes of workers inherit the raised limit of open files
+    if chosen.docs_enabled:
+        click.echo(f"Interactive documentation: http://{'localhost' if host == '0.0.0.0' else host}:{port}/docs")  # noqa: S104
     uvicorn.run(
         "userapi.main:app",
         http="userapi.kit.web.protocol:BoundedProtocol",

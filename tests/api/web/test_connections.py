@@ -1,0 +1,156 @@
+"""Connections that a client opens and does not use as it should."""
+
+import resource
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.support.client import Api
+from tests.support.databases import ON_SQLITE, new_database
+from tests.support.processes import wait_until
+from tests.support.servers import Server, serving
+
+GET = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
+HALF = b"GET /health/live HTTP/1.1\r\nHost: x\r\n"
+FILES = 256
+MANY = 1_100
+
+
+def connect(server: Server, timeout: float = 30) -> socket.socket:
+    host, port = server.base_url.removeprefix("http://").split(":")
+    return socket.create_connection((host, int(port)), timeout=timeout)
+
+
+def read_all(client: socket.socket) -> bytes:
+    """All that comes until the other side closes."""
+    received = b""
+    try:
+        while piece := client.recv(65536):
+            received += piece
+    except ConnectionError:
+        pass
+    return received
+
+
+def resident_mib(server: Server) -> float:
+    [line] = [
+        line for line in Path(f"/proc/{server.process.pid}/status").read_text().splitlines() if line.startswith("VmRSS")
+    ]
+    return int(line.split()[1]) / 1024
+
+
+@pytest.fixture
+def few_files() -> Iterator[Server]:
+    """A service that the system gives no more than 256 files."""
+    with new_database("sqlite") as url, serving(url, FIRST_ADMIN_PASSWORD="Not-Used-1") as server:
+        resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (FILES, FILES))
+        yield server
+
+
+@ON_SQLITE
+class TestPipeline:
+    """S32."""
+
+    def test_all_requests_are_answered_in_order(self, api: Api) -> None:
+        paths = [f"/{number}" if number % 3 else "/health/live" for number in range(300)]
+        with connect(api.server) as client:
+            requests = [f"GET {path} HTTP/1.1\r\nHost: x\r\n".encode() for path in paths]
+            client.sendall(b"\r\n".join(requests) + b"Connection: close\r\n\r\n")
+            statuses = [int(answer[1:4]) for answer in read_all(client).split(b"HTTP/1.1")[1:]]
+        assert statuses == [404 if number % 3 else 200 for number in range(300)]
+
+    def test_bodies_among_them_are_read(self, api: Api) -> None:
+        body = b"token=x" + b"\n" * 500
+        head = b"POST /revoke HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+        post = head + b"Content-Length: %d\r\n\r\n" % len(body) + body
+        with connect(api.server) as client:
+            client.sendall((post + GET) * 40 + GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+            assert read_all(client).count(b"HTTP/1.1 200") == 81
+
+    def test_a_flood_of_them_takes_little_memory(self, api: Api) -> None:
+        """S32."""
+        flood = b"GET / HTTP/1.1\r\n\r\n" * (256 * 1024 // 18)
+        before = resident_mib(api.server)
+        with ExitStack() as stack:
+            clients = [stack.enter_context(connect(api.server)) for _ in range(40)]
+            for client in clients:
+                client.setblocking(False)
+            sent, peak = [0] * 40, before
+            for _ in range(200):
+                for number, client in enumerate(clients):
+                    try:
+                        sent[number] += client.send(flood[sent[number] : sent[number] + 65536])
+                    except BlockingIOError:
+                        continue
+                peak = max(peak, resident_mib(api.server))
+        assert peak - before < 100
+        assert sum(sent) > 40 * 65536
+        assert api.http.get("/health/live").status_code == 200
+
+
+class TestManyConnections:
+    """S32."""
+
+    def test_half_open_ones_do_not_shut_the_service(self, few_files: Server) -> None:
+        """S32."""
+        with ExitStack() as stack:
+            clients = [stack.enter_context(connect(few_files))]
+            clients[0].sendall(GET)
+            received = b""
+            while b'"ok"}' not in received:
+                received += clients[0].recv(65536)
+            for number in range(MANY):
+                clients.append(stack.enter_context(connect(few_files)))
+                clients[-1].sendall(HALF if number % 2 else b"")
+            with few_files.client(timeout=10) as http:
+                for _ in range(5):
+                    assert http.get("/health/live").status_code == 200
+            clients[-1].sendall(GET if MANY % 2 else b"\r\n")
+            assert clients[-1].recv(65536).startswith(b"HTTP/1.1 200")  # the newest stayed
+            assert read_all(clients[0]) == b""  # the oldest went
+        wait_until(lambda: len(list(Path(f"/proc/{few_files.process.pid}/fd").iterdir())) < FILES)
+
+    def test_the_soft_limit_of_files_is_raised_at_the_start(self) -> None:
+        """S32."""
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        with new_database("sqlite") as url, serving(url, FIRST_ADMIN_PASSWORD="Not-Used-1") as server:
+            soft = resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE)[0]
+        assert soft >= min(hard, 10_000)
+
+
+@pytest.mark.slow
+@ON_SQLITE
+class TestSlowClient:
+    """S32."""
+
+    def test_a_head_must_be_complete_in_10_seconds(self, api: Api) -> None:
+        """S32: bytes that trickle in do not prolong it."""
+        with connect(api.server, timeout=0.5) as client:
+            client.sendall(HALF)
+            received = b""
+            for _ in range(60):
+                try:
+                    client.sendall(b"X: y\r\n")
+                    received += client.recv(65536)
+                except TimeoutError:
+                    continue
+                except ConnectionError:
+                    break
+                if received:
+                    break
+        assert received.startswith(b"HTTP/1.1 408")
+
+    def test_one_that_waits_between_requests_is_kept(self, api: Api) -> None:
+        with connect(api.server) as client:
+            for seconds in (12, 1):
+                client.settimeout(30)
+                client.sendall(GET)
+                received = b""
+                while b'"ok"}' not in received:
+                    received += client.recv(65536)
+                client.settimeout(seconds)
+                with pytest.raises(TimeoutError):
+                    client.recv(1)
