@@ -38,6 +38,7 @@ class ErrorCode(StrEnum):
     CURRENT_PASSWORD_REQUIRED = "current_password_required", 400, "Current password required"
     CURRENT_PASSWORD_INCORRECT = "current_password_incorrect", 400, "Current password incorrect"
     LAST_ADMIN = "last_admin", 400, "At least one active admin must remain"
+    CROSS_SITE_REFUSED = "cross_site_refused", 403, "Another site's page may not ask for this"
     PRECONDITION_FAILED = "precondition_failed", 412, "The user has changed meanwhile"
     TOO_MANY_ATTEMPTS = "too_many_attempts", 429, "Too many failed attempts, try again later"
     OVERLOADED = "overloaded", 503, "Too many logins at once, try again"
@@ -47,6 +48,7 @@ class ErrorCode(StrEnum):
     NOT_FOUND = "not_found", 404, "Not found"
     METHOD_NOT_ALLOWED = "method_not_allowed", 405, "Method not allowed"
     PAYLOAD_TOO_LARGE = "payload_too_large", 413, "Content Too Large"
+    UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type", 415, "The body's media type is not supported"
     INTERNAL_ERROR = "internal_error", 500, "Internal server error"
 
 

@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Any
 import click
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
-from fastapi_offline import FastAPIOffline
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from userapi import __version__, settings
 from userapi.capabilities import CAPABILITIES, Settings
 from userapi.errors import Refusal
 from userapi.kit import logs
-from userapi.kit.web import health, problems
-from userapi.kit.web.edge import BodyLimit, Edge
+from userapi.kit.web import health, pages, problems
+from userapi.kit.web.edge import BodyLimit, Edge, LastResort
 from userapi.login import routes as login
 from userapi.services import Services
 from userapi.sessions import routes as sessions
@@ -42,21 +41,27 @@ def create_app(settings: Settings, tell: Callable[[str], None] = lambda _: None)
                     await stack.enter_async_context(capability.background(services))
             yield
 
-    app = FastAPIOffline(
+    app = FastAPI(
         title="userapi",
         summary="User accounts: login, administration, self-service",
         version=__version__,
         lifespan=lifespan,
+        openapi_url="/openapi.json" if settings.docs_enabled else None,
+        docs_url=None,  # see `pages`
+        redoc_url=None,
         redirect_slashes=False,
         telemetry={"tracing": False, "metrics": False, "logs": False},  # looked for at every request
     )
     problems.install(app)
+    if settings.docs_enabled:
+        pages.install(app)
     for router in (users.router, sessions.router, login.router, health.router):
         app.include_router(router)
     for capability in CAPABILITIES:
         for router in capability.routers(settings):
             app.include_router(router)
     app.add_middleware(BodyLimit)
+    app.add_middleware(LastResort)
     if settings.cors_origins:
         cors: dict[str, Any] = {"allow_methods": ["*"], "allow_headers": ["*"], "expose_headers": EXPOSED_HEADERS}
         app.add_middleware(CORSMiddleware, allow_origins=settings.cors_origins, **cors)

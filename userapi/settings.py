@@ -83,6 +83,8 @@ class CoreSettings(BaseSettings):
         [], description="Origins that browsers may call from, separated by commas; `*` for any"
     )
 
+    docs_enabled: bool = Field(True, description="Whether there are `/docs`, `/redoc` and `/openapi.json`")
+
     @field_validator("database_url")
     @classmethod
     def _usable_url(cls, value: str) -> str:

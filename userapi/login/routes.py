@@ -7,11 +7,17 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from userapi.errors import ApiError, ErrorCode
 from userapi.kit.web import openapi
-from userapi.kit.web.dependencies import ClientDep
+from userapi.kit.web.dependencies import NOT_CROSS_SITE, ClientDep
+from userapi.kit.web.forms import FormRoute
 from userapi.kit.web.problems import MissingParameters
 from userapi.login.flow import Login
 
-router = openapi.router(tags=["auth"])
+router = openapi.router(
+    tags=["auth"],
+    route_class=FormRoute,
+    dependencies=[NOT_CROSS_SITE],
+    responses=openapi.responses(ErrorCode.CROSS_SITE_REFUSED) | openapi.INVALID,
+)
 
 
 async def _login(request: Request) -> Login:
@@ -61,8 +67,7 @@ class TokenResponse(BaseModel):
         ErrorCode.TOO_MANY_ATTEMPTS,
         ErrorCode.OVERLOADED,
         ErrorCode.DATABASE_UNAVAILABLE,
-    )
-    | openapi.INVALID,
+    ),
 )
 async def log_in(form: Annotated[TokenRequest, Form()], client: ClientDep, login: LoginDep) -> TokenResponse:
     """Log in with username or e-mail address and password, or renew the tokens with a refresh token.
@@ -86,7 +91,7 @@ async def log_in(form: Annotated[TokenRequest, Form()], client: ClientDep, login
 @router.post(
     "/revoke",
     response_class=Response,
-    responses=openapi.responses(ErrorCode.INVALID_REQUEST, ErrorCode.DATABASE_UNAVAILABLE) | openapi.INVALID,
+    responses=openapi.responses(ErrorCode.INVALID_REQUEST, ErrorCode.DATABASE_UNAVAILABLE),
 )
 async def revoke_token(form: Annotated[RevocationRequest, Form()], login: LoginDep) -> Response:
     """Log out: end the session of this token (RFC 7009). A token that is none any more is fine, too."""

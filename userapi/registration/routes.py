@@ -4,13 +4,17 @@ from fastapi import APIRouter, Request, Response
 
 from userapi.errors import ErrorCode
 from userapi.kit.web import openapi
-from userapi.kit.web.dependencies import DatabaseDep
+from userapi.kit.web.dependencies import NOT_CROSS_SITE, DatabaseDep
 from userapi.models import UserPublic, UserRegister
 from userapi.registration.settings import RegistrationSettings
 from userapi.users.dependencies import PasswordsDep, StrengthDep
 from userapi.users.routes import CREATE, create
 
-router = openapi.router(tags=["auth"], responses=openapi.responses(ErrorCode.DATABASE_UNAVAILABLE) | openapi.INVALID)
+router = openapi.router(
+    tags=["auth"],
+    dependencies=[NOT_CROSS_SITE],
+    responses=openapi.responses(ErrorCode.CROSS_SITE_REFUSED, ErrorCode.DATABASE_UNAVAILABLE) | openapi.INVALID,
+)
 
 
 def routers(settings: RegistrationSettings) -> list[APIRouter]:

@@ -5,10 +5,14 @@ from typing import Annotated
 
 from fastapi import Depends, Header, Request
 
+from userapi.errors import ApiError, ErrorCode
 from userapi.security.hashing import Passwords
 from userapi.security.strength import Strength
 from userapi.users.password_check import PasswordCheck
 from userapi.users.rules import Version
+
+_TAGS = re.compile(r'[\s,]*(?:W/)?"[^"]*"(?:\s*,[\s,]*(?:W/)?"[^"]*")*[\s,]*')
+_VERSION = re.compile(r'(?<=")([1-9][0-9]{0,9})(?=")')
 
 
 async def _passwords(request: Request) -> Passwords:
@@ -32,11 +36,20 @@ async def _if_match(
         str, Header(alias="If-Match", description="`ETag` of the version to change; 412 if the user has changed since")
     ] = "*",
 ) -> Version:
-    """Return the versions that a change is made for (RFC 9110 section 13.1.1); weak and unknown tags match none."""
+    """Return the versions that a change is made for (RFC 9110 section 13.1.1); unknown tags match none.
+
+    A weak tag is one of ours that a proxy has changed when it compressed the answer.
+
+    Raises:
+        ApiError: The header is no list of tags.
+    """
     tags = request.headers.getlist("if-match")
     if not tags or tags == ["*"]:
         return None
-    return {int(version) for version in re.findall(r'(?<!/)"([1-9][0-9]{0,9})"', ",".join(tags))}
+    given = ",".join(tags)
+    if not _TAGS.fullmatch(given):
+        raise ApiError(ErrorCode.BAD_REQUEST, 'If-Match must be * or a list of entity tags, such as "1"')
+    return {int(version) for version in _VERSION.findall(given)}
 
 
 PasswordsDep = Annotated[Passwords, Depends(_passwords)]

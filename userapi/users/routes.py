@@ -52,6 +52,7 @@ _CHANGE = (
         ErrorCode.CURRENT_PASSWORD_INCORRECT,
         ErrorCode.LAST_ADMIN,
         ErrorCode.USER_NOT_FOUND,
+        ErrorCode.BAD_REQUEST,
         ErrorCode.PRECONDITION_FAILED,
         ErrorCode.TOO_MANY_ATTEMPTS,
         ErrorCode.OVERLOADED,
@@ -144,7 +145,9 @@ async def patch_user(
 @router.delete(
     "/{user_id}",
     responses=_FORBIDDEN
-    | openapi.responses(ErrorCode.LAST_ADMIN, ErrorCode.USER_NOT_FOUND, ErrorCode.PRECONDITION_FAILED),
+    | openapi.responses(
+        ErrorCode.LAST_ADMIN, ErrorCode.BAD_REQUEST, ErrorCode.USER_NOT_FOUND, ErrorCode.PRECONDITION_FAILED
+    ),
 )
 async def delete_user(target: TargetDep, version: IfMatch, database: DatabaseDep) -> Message:
     """Delete a user: oneself or, for admins, anybody. It needs a recent login."""

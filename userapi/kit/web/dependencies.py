@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from userapi.errors import ApiError, ErrorCode
 from userapi.kit.database import Database
 from userapi.kit.web.client import Client
 
@@ -19,5 +20,14 @@ async def client(request: Request) -> Client:
     return Client(request.headers.get("user-agent"), request.client.host if request.client else None)
 
 
+async def _not_cross_site(request: Request) -> None:
+    """Refuse what a page of another site asks for by a browser, unless its origin is allowed (Fetch Metadata)."""
+    if request.headers.get("sec-fetch-site") == "cross-site":
+        origins = request.app.state.services.settings.cors_origins
+        if "*" not in origins and request.headers.get("origin") not in origins:
+            raise ApiError(ErrorCode.CROSS_SITE_REFUSED)
+
+
+NOT_CROSS_SITE = Depends(_not_cross_site)  # for routes that need no token, which another site's page could use
 DatabaseDep = Annotated[Database, Depends(database)]
 ClientDep = Annotated[Client, Depends(client)]

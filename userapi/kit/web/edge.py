@@ -15,12 +15,20 @@ from userapi.kit.web import problems
 
 MAX_BODY_BYTES = 64 * 1024
 USER_ID = "userapi.user_id"  # where in the scope the caller's id is left for the log
+POLICY = "userapi.policy"  # where in the scope a page leaves its content security policy
 
 log = logging.getLogger("userapi.requests")
 
 _GIVEN_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 _PUBLIC = ("/docs", "/redoc", "/openapi.json", "/static-offline-docs/")
-_ONLY_OURS = b"default-src 'self' 'unsafe-inline' data: blob:"  # Redoc would fetch its logo from its makers
+_STATUS = "userapi.status"  # where in the scope the status of a begun answer is
+_NOTHING = b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+_ALWAYS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+)
+_BY_HTTPS = (*_ALWAYS, (b"strict-transport-security", b"max-age=31536000"))
 
 
 class BodyLimit(RequestBodyLimitMiddleware):
@@ -46,30 +54,44 @@ class Edge:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Give the request an id, answer what nobody caught with 500, and log a line."""
+        """Give the request an id, and log a line."""
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        start, status = time.perf_counter(), 0
+        start = time.perf_counter()
         request_id = _request_id(scope)
         logs.begin_request(request_id, scope["client"][0][:64] if scope["client"] else None)
 
         async def sending(message: Message) -> None:
-            nonlocal status
             if message["type"] == "http.response.start":
-                status = message["status"]
-                message["headers"] += _headers(scope["path"], request_id)
+                scope[_STATUS] = message["status"]
+                message["headers"] += _headers(scope, request_id)
             await send(message)
 
         try:
             await self.app(scope, receive, sending)
-        except Exception:
-            log.exception("unexpected error")
-            if status:
-                raise
-            await problems.answer(ApiError(ErrorCode.INTERNAL_ERROR))(scope, receive, sending)
         finally:
-            _log(scope, status, time.perf_counter() - start)
+            _log(scope, scope.get(_STATUS, 0), time.perf_counter() - start)
         return None
+
+
+class LastResort:
+    """Answers what nobody caught with 500; stands where such an answer still gets the headers of CORS."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        """Stand before `app`."""
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on, and answer if that fails before there is an answer."""
+        try:
+            await self.app(scope, receive, send)
+        except Exception:
+            if scope["type"] != "http":
+                raise
+            log.exception("unexpected error")
+            if _STATUS in scope:
+                raise
+            await problems.answer(ApiError(ErrorCode.INTERNAL_ERROR))(scope, receive, send)
 
 
 def _request_id(scope: Scope) -> str:
@@ -78,9 +100,15 @@ def _request_id(scope: Scope) -> str:
     return given if _GIVEN_ID.fullmatch(given) else secrets.token_hex(8)
 
 
-def _headers(path: str, request_id: str) -> list[tuple[bytes, bytes]]:
-    special = (b"content-security-policy", _ONLY_OURS) if path.startswith(_PUBLIC) else (b"cache-control", b"no-store")
-    return [(b"x-request-id", request_id.encode()), (b"x-content-type-options", b"nosniff"), special]
+def _headers(scope: Scope, request_id: str) -> list[tuple[bytes, bytes]]:
+    headers = [
+        (b"x-request-id", request_id.encode()),
+        (b"content-security-policy", scope.get(POLICY, _NOTHING)),
+        *(_BY_HTTPS if scope["scheme"] == "https" else _ALWAYS),
+    ]
+    if not scope["path"].startswith(_PUBLIC):
+        headers.append((b"cache-control", b"no-store"))
+    return headers
 
 
 def _log(scope: Scope, status: int, seconds: float) -> None:

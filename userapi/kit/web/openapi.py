@@ -43,12 +43,6 @@ class ValidationErrorBody(BaseModel):
     error: str | None = Field(None, description="`invalid_request`, of a grant that lacks parameters")
 
 
-INVALID: Responses = {
-    413: {"model": ErrorBody, "description": ErrorCode.PAYLOAD_TOO_LARGE.words},
-    422: {"model": ValidationErrorBody, "description": ErrorCode.VALIDATION_ERROR.words},
-}
-
-
 def router(**options: Any) -> APIRouter:
     """Return a router whose operations are named, in the document, like their functions."""
     return APIRouter(generate_unique_id_function=lambda route: route.name, **options)
@@ -65,3 +59,8 @@ def responses(*codes: ErrorCode) -> Responses:
         for name in problems.headers(ApiError(code)):
             entry.setdefault("headers", {})[name] = TEXT
     return declared
+
+
+INVALID: Responses = responses(ErrorCode.PAYLOAD_TOO_LARGE, ErrorCode.UNSUPPORTED_MEDIA_TYPE) | {
+    422: {"model": ValidationErrorBody, "description": ErrorCode.VALIDATION_ERROR.words},
+}

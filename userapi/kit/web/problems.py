@@ -1,5 +1,6 @@
 """Every error becomes an answer of one shape: FastAPI's `detail`, and a `code` beside it."""
 
+import re
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -15,6 +16,8 @@ OAUTH_ERRORS = {  # RFC 6749 section 5.2, RFC 7009 section 2.2.1
     ErrorCode.INVALID_GRANT: "invalid_grant",
     ErrorCode.UNSUPPORTED_GRANT_TYPE: "unsupported_grant_type",
     ErrorCode.INVALID_REQUEST: "invalid_request",
+    ErrorCode.PAYLOAD_TOO_LARGE: "invalid_request",
+    ErrorCode.UNSUPPORTED_MEDIA_TYPE: "invalid_request",
 }
 
 
@@ -60,10 +63,19 @@ async def _api_error(_: Request, error: ApiError) -> Response:
     return answer(error)
 
 
-async def _validation_error(_: Request, error: RequestValidationError) -> Response:
+async def _validation_error(request: Request, error: RequestValidationError) -> Response:
+    if _is_other_media(request, error):
+        return answer(ApiError(ErrorCode.UNSUPPORTED_MEDIA_TYPE, "Send JSON, with Content-Type: application/json"))
     detail = [{key: item[key] for key in ("loc", "msg", "type")} for item in error.errors()]
     oauth = {"error": "invalid_request"} if isinstance(error, MissingParameters) else {}
     return JSONResponse({"detail": detail, "code": ErrorCode.VALIDATION_ERROR} | oauth, 422)
+
+
+def _is_other_media(request: Request, error: RequestValidationError) -> bool:
+    """Return whether a body was not read because it does not call itself JSON."""
+    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    unread = any(item["loc"] == ("body",) and item["type"] != "missing" for item in error.errors())
+    return unread and not re.fullmatch(r"application/([\w.-]+\+)?json", media)
 
 
 async def _framework_error(request: Request, error: HTTPException) -> Response:
@@ -72,6 +84,8 @@ async def _framework_error(request: Request, error: HTTPException) -> Response:
         return elsewhere
     if error.status_code == 405:
         headers["Allow"] = ", ".join(sorted(fallback.methods_of_path(request)))
-    codes = (ErrorCode.NOT_FOUND, ErrorCode.METHOD_NOT_ALLOWED, ErrorCode.PAYLOAD_TOO_LARGE)
+    if error.status_code == 413:
+        return answer(ApiError(ErrorCode.PAYLOAD_TOO_LARGE))
+    codes = (ErrorCode.NOT_FOUND, ErrorCode.METHOD_NOT_ALLOWED)
     code = next((code for code in codes if code.status == error.status_code), ErrorCode.BAD_REQUEST)
     return JSONResponse({"detail": error.detail, "code": code}, error.status_code, headers)

@@ -2,7 +2,7 @@
 
 from typing import Self
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from userapi.models import MAX_EMAIL
 from userapi.users.listing.cursor import BY_ID, BY_MATCHING_NAME, SORTED, Order, Sort, keys_at
@@ -21,7 +21,9 @@ class Filters(BaseModel):
 
 
 class ListQuery(Filters):
-    """Which users to list."""
+    """Which users to list. An unknown parameter is refused: a filter misspelt would list everybody."""
+
+    model_config = ConfigDict(extra="forbid")
 
     page: int = Field(1, ge=1, description="Counted from 1; page times page_size stays below 2^31")
     page_size: int = Field(10, ge=1, le=100)
