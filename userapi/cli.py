@@ -59,6 +59,10 @@ def serve(host: str, port: int, workers: int, reload: bool) -> None:
         for line in commands.run(prepared):
             click.echo(line)
     connection_limit()  # processes of workers inherit the raised limit of open files
+    if "*" in chosen.forwarded_allow_ips:
+        click.echo(
+            "warning: FORWARDED_ALLOW_IPS=* lets every client say what its address is: name your proxies", err=True
+        )
     if chosen.docs_enabled:
         click.echo(f"Interactive documentation: http://{'localhost' if host == '0.0.0.0' else host}:{port}/docs")  # noqa: S104
     uvicorn.run(

@@ -41,6 +41,7 @@ class ErrorCode(StrEnum):
     CROSS_SITE_REFUSED = "cross_site_refused", 403, "Another site's page may not ask for this"
     PRECONDITION_FAILED = "precondition_failed", 412, "The user has changed meanwhile"
     TOO_MANY_ATTEMPTS = "too_many_attempts", 429, "Too many failed attempts, try again later"
+    TOO_MANY_REGISTRATIONS = "too_many_registrations", 429, "Too many registrations, try again later"
     OVERLOADED = "overloaded", 503, "Too many logins at once, try again"
     DATABASE_UNAVAILABLE = "database_unavailable", 503, "The database is unavailable, try again"
     NOT_READY = "not_ready", 503, "Not ready"

@@ -33,7 +33,9 @@ class Services:
         self.first_uses = FirstUses(self.database)
         self.passwords = Passwords(settings.bcrypt_rounds)
         self.strength = Strength(settings.password_min_score, composition=settings.password_composition)
-        self.throttle = Throttle(settings.throttle_storage_url) if settings.throttle_enabled else None
+        self.throttle: Throttle | None = None
+        if settings.throttle_enabled:
+            self.throttle = Throttle(settings.throttle_storage_url, settings.forwarded_allow_ips)
         self.password_check = PasswordCheck(
             self.database, self.passwords, self.strength, self.throttle, self.announcements
         )

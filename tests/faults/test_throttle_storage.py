@@ -23,7 +23,7 @@ from tests.support.databases import ON_SQLITE, skip_without
 from tests.support.insides import Throttle
 from tests.support.people import ADMIN_PASSWORD, WRONG_PASSWORD
 from tests.support.processes import free_port, refused_to_start, run, wait_until
-from tests.support.throttle import SLOTS, assert_locked, log_in, login_call, throttled, wait_asked, wrong_at_once
+from tests.support.throttle import SLOTS, assert_locked, fail, log_in, login_call, throttled, wait_asked, wrong_at_once
 
 
 @dataclass
@@ -118,15 +118,16 @@ class TestSharedStorage:
         async def waits() -> list[int]:
             throttle = Throttle(shared_storage.url)
             for _ in range(5):
-                await throttle.fail("alice", None)
-            late = [throttle.fail("alice", None) for _ in range(15)]
+                await fail(throttle, "alice")
+            late = [fail(throttle, "alice") for _ in range(15)]
             asked = [wait_asked(throttle, "alice") for _ in range(60)]
             # In turns, each on a connection of its own: they meet between the commands of the others.
             mixed = [work for index, one in enumerate(late) for work in (one, *asked[index * 4 : index * 4 + 4])]
             found = [seconds for seconds in await asyncio.gather(*mixed) if seconds is not None]
             assert not throttle.alone
-            assert isinstance(throttle._shared, RedisStorage)
-            bridge: Any = throttle._shared.bridge
+            assert throttle._shared
+            assert isinstance(throttle._shared.storage, RedisStorage)
+            bridge: Any = throttle._shared.storage.bridge
             await bridge.storage.aclose()
             return found
 
@@ -201,10 +202,10 @@ class TestSharedStorage:
             assert "throttle storage unavailable" in api.server.text
 
     @ON_SQLITE
-    def test_unlock_says_what_it_needs(self, api: Api, shared_storage: Redis) -> None:
-        assert "THROTTLE_STORAGE_URL" in refused_to_start(unlock(api, "admin"))
-        refused = refused_to_start(unlock(api, "nobody", THROTTLE_STORAGE_URL=shared_storage.url))
-        assert refused == "User not found"
+    def test_unlock_says_what_it_needs(self, api: Api) -> None:
+        assert "--address" in refused_to_start(command("unlock", url=api.server.url))
+        assert "no address" in refused_to_start(command("unlock", "--address", "alice", url=api.server.url))
+        assert refused_to_start(unlock(api, "nobody")) == "User not found"
 
     @ON_SQLITE
     @pytest.mark.parametrize("storage", ["memory://", "http://localhost", "localhost:6379", "memcached://localhost"])

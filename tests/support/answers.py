@@ -21,6 +21,7 @@ REFUSALS = {
     "unsupported_grant_type": (400, "The grant type is neither password nor refresh_token"),
     "invalid_request": (400, "The parameter token is missing"),
     "too_many_attempts": (429, "Too many failed attempts, try again later"),
+    "too_many_registrations": (429, "Too many registrations, try again later"),
     "not_found": (404, "Not Found"),
 }
 

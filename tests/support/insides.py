@@ -5,24 +5,32 @@ from userapi.cli import cli
 from userapi.errors import ApiError, DatabaseUnavailable, ErrorCode
 from userapi.kit.announcements import Announcement, Announcements, announce
 from userapi.kit.database import Database, migrations
+from userapi.kit.web import addresses
 from userapi.kit.web.client import Client
 from userapi.kit.web.dependencies import client as client_dependency
 from userapi.main import create_app
 from userapi.models import LoginSession, Timestamp, User, canonical, now
+from userapi.security.counters import MOST, LocalCounters
+from userapi.security.hashing import FairQueue
 from userapi.security.strength import Strength, is_common
-from userapi.security.throttle import Throttle
+from userapi.security.throttle import Budget, Throttle, known_devices, strangers
 from userapi.sessions.issuer import issuer
+from userapi.users import guards
 from userapi.users.listing import ListQuery, Page, find_page, finding
 
 __all__ = [
+    "MOST",
     "Announcement",
     "Announcements",
     "ApiError",
+    "Budget",
     "Client",
     "Database",
     "DatabaseUnavailable",
     "ErrorCode",
+    "FairQueue",
     "ListQuery",
+    "LocalCounters",
     "LoginSession",
     "Page",
     "Settings",
@@ -30,6 +38,7 @@ __all__ = [
     "Throttle",
     "Timestamp",
     "User",
+    "addresses",
     "announce",
     "canonical",
     "cli",
@@ -37,8 +46,11 @@ __all__ = [
     "create_app",
     "find_page",
     "finding",
+    "guards",
     "is_common",
     "issuer",
+    "known_devices",
     "migrations",
     "now",
+    "strangers",
 ]

@@ -8,7 +8,7 @@ from typing import Any
 from tests.support.answers import assert_refused
 from tests.support.client import Api
 from tests.support.crowd import Call, Reply, at_once
-from tests.support.insides import ApiError, ErrorCode, Throttle
+from tests.support.insides import Throttle, strangers
 from tests.support.people import PASSWORD, WRONG_PASSWORD
 from tests.support.servers import serving
 
@@ -17,11 +17,12 @@ SLOTS = os.cpu_count() or 1  # passwords that are hashed at once, in a process
 
 async def wait_asked(throttle: Throttle, login: str, address: str | None = None) -> int:
     """The seconds an attempt is told to wait; 0 if it may go on."""
-    try:
-        await throttle.check(login, address)
-    except ApiError as error:
-        return error.retry_after if error.code is ErrorCode.TOO_MANY_ATTEMPTS else -1
-    return 0
+    return await throttle.wait(strangers(None, login), address)
+
+
+async def fail(throttle: Throttle, login: str, address: str | None = None) -> None:
+    """Count a wrong password of a name that nobody has."""
+    await throttle.fail(strangers(None, login), address)
 
 
 @contextmanager

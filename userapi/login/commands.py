@@ -6,10 +6,13 @@ import click
 
 from userapi.errors import ApiError, ErrorCode, Refusal
 from userapi.kit import commands
-from userapi.kit.database import Database
+from userapi.kit.database import Database, migrations
+from userapi.kit.web import addresses
+from userapi.models import now
+from userapi.security import throttle
 from userapi.security.throttle import Throttle
 from userapi.settings import CoreSettings
-from userapi.users import rules
+from userapi.users import guards, rules
 
 
 class _Services(Protocol):
@@ -26,24 +29,33 @@ class _Services(Protocol):
 
 
 @click.command()
-@click.argument("username")
-def unlock(username: str) -> None:
-    """Let a user log in again at once that the throttle has locked out."""
+@click.argument("username", required=False)
+@click.option("--address", help="Let an address log in again, in place of a user.")
+def unlock(username: str | None, address: str | None) -> None:
+    """Let a user log in again at once that the throttle has locked out, or an address."""
+    if (username is None) == (address is None):
+        commands.fail("name a user, or an address with --address")
+    if address is not None and addresses.parse(address) is None:
+        commands.fail(f"{address} is no address")
 
     async def unlocked(services: _Services) -> None:
-        throttle = services.throttle
-        if throttle is None or services.settings.throttle_storage_url is None:
-            raise Refusal(
-                "each server process keeps its own throttle: set THROTTLE_STORAGE_URL, or restart the service"
-            )
-        found = await services.database.read(rules.credentials, username)
-        if found is None:
-            raise ApiError(ErrorCode.USER_NOT_FOUND)
-        user = await services.database.read(rules.find, found.user_id)
-        for login in (user.username, user.email):
-            await throttle.forgive(login)
-        if throttle.alone:
-            raise Refusal("the throttle's storage does not answer")
+        await migrations.require_head(services.database)
+        keys = [throttle.address_key(address)] if address is not None else await _forgiven(services, username or "")
+        await services.database.write(guards.unlock, keys, now())
+        counting = services.throttle
+        if counting is not None and services.settings.throttle_storage_url is not None:
+            await counting.forgive(*keys)
+            if counting.alone:
+                raise Refusal("the throttle's storage does not answer")
 
     commands.run(unlocked)
-    click.echo(f"{username} may log in again")
+    click.echo(f"{username or address} may log in again")
+
+
+async def _forgiven(services: _Services, username: str) -> list[str]:
+    """Forgive the guesses that the database counts; return the keys of what the throttle counts of a user."""
+    found = await services.database.read(rules.credentials, username)
+    if found is None:
+        raise ApiError(ErrorCode.USER_NOT_FOUND)
+    await services.database.write(guards.forgive_guesses, found.user_id)
+    return [throttle.strangers(found.user_id, username).key, throttle.known_devices(found.user_id).key]

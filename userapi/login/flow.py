@@ -69,6 +69,7 @@ class Login:
             found = await self._check.credentials(username, password, client)
             if found is None:
                 break
+            await self._check.remember(found, client)
             if pair := await self._begin(found, password, client):
                 return pair
         raise ApiError(ErrorCode.INVALID_CREDENTIALS)

@@ -18,6 +18,7 @@ from userapi.models.fields import (
     key_type,
     now,
 )
+from userapi.models.guards import KnownDevice, PasswordGuesses, Unlock
 from userapi.models.sessions import LoginSession, SessionPublic
 from userapi.models.users import (
     PUBLIC_FIELDS,

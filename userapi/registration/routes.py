@@ -4,11 +4,13 @@ from fastapi import APIRouter, Request, Response
 
 from userapi.errors import ErrorCode
 from userapi.kit.web import openapi
-from userapi.kit.web.dependencies import NOT_CROSS_SITE, DatabaseDep
+from userapi.kit.web.dependencies import NOT_CROSS_SITE, ClientDep, DatabaseDep
 from userapi.models import UserPublic, UserRegister
 from userapi.registration.settings import RegistrationSettings
-from userapi.users.dependencies import PasswordsDep, StrengthDep
-from userapi.users.routes import CREATE, create
+from userapi.security.throttle import Throttle
+from userapi.users import answers, rules
+from userapi.users.dependencies import PasswordCheckDep
+from userapi.users.routes import CREATE
 
 router = openapi.router(
     tags=["auth"],
@@ -22,9 +24,22 @@ def routers(settings: RegistrationSettings) -> list[APIRouter]:
     return [router] if settings.registration_enabled else []
 
 
-@router.post("/register", status_code=201, response_model=UserPublic, responses=CREATE)
+@router.post(
+    "/register",
+    status_code=201,
+    response_model=UserPublic,
+    responses=CREATE | openapi.responses(ErrorCode.TOO_MANY_REGISTRATIONS),
+)
 async def register(
-    new: UserRegister, database: DatabaseDep, strength: StrengthDep, passwords: PasswordsDep, request: Request
+    new: UserRegister, database: DatabaseDep, check: PasswordCheckDep, client: ClientDep, request: Request
 ) -> Response:
     """Make an account for oneself."""
-    return await create(new, database, strength, passwords, request)
+    services = request.app.state.services
+
+    async def admit() -> None:
+        throttle: Throttle | None = services.throttle
+        if throttle is not None:
+            await throttle.register(client.ip, services.settings.registrations_per_hour)
+
+    hashed_password = await check.prepare_user(new, client, admit)
+    return answers.created(await database.write(rules.create, new, hashed_password), request)

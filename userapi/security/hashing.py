@@ -1,8 +1,10 @@
 """bcrypt, in threads of its own and in turn."""
 
 import asyncio
+import heapq
 import os
 import re
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -11,13 +13,87 @@ from typing import TypeVar
 import bcrypt
 
 from userapi.errors import ApiError, ErrorCode
+from userapi.kit.web import addresses
+from userapi.kit.web.client import Client
 from userapi.models import MAX_PASSWORD_BYTES
 
 R = TypeVar("R")
 
 _BCRYPT = re.compile(r"\$2[abxy]\$(0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{53}")
 
-MAX_WAITING = 32  # passwords a core; at cost 12 and 0.3 s each the last one waits 10 s
+MAX_WAITING = 128  # passwords a core
+SHARE = 4  # one address, or one account, holds a quarter of that: at cost 12 and 0.3 s its last one waits 10 s
+
+
+class FairQueue:
+    """Gives so many turns at a time, fairly among the parties that wait: addresses and accounts.
+
+    Each waiter has a tag, one more than the last of the parties it belongs to, and the lowest goes first (start-time
+    fair queuing). So whoever comes with a first request waits for one turn of each other party, not for all their
+    requests.
+    """
+
+    def __init__(self, turns: int, room: int) -> None:
+        """Let so many have their turn at once, and so many wait or have it."""
+        self._free, self._room, self._share = turns, room, room // SHARE
+        self._present: Counter[str] = Counter()
+        self._last: dict[str, int] = {}  # the highest tag of each party that is present
+        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._tag = self._arrivals = 0
+
+    @asynccontextmanager
+    async def turn(self, *parties: str) -> AsyncIterator[None]:
+        """Wait for a turn and have it.
+
+        Raises:
+            ApiError: overloaded, when too many are here already, or too many of a party.
+        """
+        if not self._room or any(self._present[party] >= self._share for party in parties):
+            raise ApiError(ErrorCode.OVERLOADED)
+        parties = parties or ("",)
+        self._room -= 1
+        self._present.update(parties)
+        try:
+            await self._wait(parties)
+            try:
+                yield
+            finally:
+                self._pass_on()
+        finally:
+            self._room += 1
+            self._leave(parties)
+
+    async def _wait(self, parties: tuple[str, ...]) -> None:
+        tag = max(self._tag, *(self._last.get(party, -1) + 1 for party in parties))
+        self._last.update(dict.fromkeys(parties, tag))
+        if self._free:
+            self._free -= 1
+            return
+        called = asyncio.get_running_loop().create_future()
+        self._arrivals += 1
+        heapq.heappush(self._waiting, (tag, self._arrivals, called))
+        try:
+            await called
+        except asyncio.CancelledError:
+            if called.done() and not called.cancelled():
+                self._pass_on()  # its turn came at the moment when it was given up
+            raise
+
+    def _pass_on(self) -> None:
+        """Give a turn that has ended to the next who still waits."""
+        while self._waiting:
+            tag, _, called = heapq.heappop(self._waiting)
+            if not called.done():
+                self._tag = tag
+                called.set_result(None)
+                return
+        self._free += 1
+
+    def _leave(self, parties: tuple[str, ...]) -> None:
+        self._present.subtract(parties)
+        for party in parties:
+            if not self._present[party]:
+                del self._present[party], self._last[party]
 
 
 class Passwords:
@@ -31,16 +107,15 @@ class Passwords:
         cores = os.cpu_count() or 1
         self._rounds = self._dearest = rounds
         self._threads = ThreadPoolExecutor(cores, thread_name_prefix="bcrypt")
-        self._slots = asyncio.Semaphore(cores)
-        self._room = max(MAX_WAITING * cores, 64)
+        self._queue = FairQueue(cores, max(MAX_WAITING * cores, 256))
 
-    async def hash(self, password: str) -> str:
+    async def hash(self, password: str, client: Client | None = None) -> str:
         """Return the hash to keep of a password of at most 72 bytes.
 
         Raises:
             ApiError: overloaded, when too many wait already.
         """
-        async with self.turn():
+        async with self.turn(client):
             return await self._compute(lambda: bcrypt.hashpw(password.encode(), bcrypt.gensalt(self._rounds)).decode())
 
     async def verify(self, password: str, hashed_password: str | None) -> bool:
@@ -58,20 +133,17 @@ class Passwords:
         self._dearest = max(self._dearest, cost or 0)
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
+    async def turn(self, client: Client | None = None, account: str | None = None) -> AsyncIterator[None]:
         """Wait for a core of one's own. What must hold when a password is checked is checked in here.
 
         Raises:
-            ApiError: overloaded, when too many wait already.
+            ApiError: overloaded, when too many wait already, or the client has gone meanwhile.
         """
-        if not self._room:
-            raise ApiError(ErrorCode.OVERLOADED)
-        self._room -= 1
-        try:
-            async with self._slots:
-                yield
-        finally:
-            self._room += 1
+        network = addresses.network(client.ip) if client is not None else None
+        async with self._queue.turn(*(party for party in (network, account) if party is not None)):
+            if client is not None and await client.gone():
+                raise ApiError(ErrorCode.OVERLOADED)  # which nobody reads
+            yield
 
     def close(self) -> None:
         """End the threads once they are done."""

@@ -1,129 +1,160 @@
 """The login throttle: wrong passwords cost an account, and an address, time."""
 
-import asyncio
 import hashlib
-import ipaddress
 import logging
 import math
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
-from limits.aio.storage import MemoryStorage, Storage
 from limits.errors import StorageError
-from limits.storage import storage_from_string
 
 from userapi.errors import ApiError, ErrorCode
+from userapi.kit.web import addresses
 from userapi.models import canonical
+from userapi.security.counters import Counters, LocalCounters, SharedCounters
 
 log = logging.getLogger(__name__)
 
 R = TypeVar("R")
 
-FREE_FAILURES = 5  # of an account; the fifth locks it
-FIRST_LOCK, LONGEST_LOCK = 30, 15 * 60  # seconds; doubled by each further failure
-MEMORY = 6 * 3600  # seconds that an account's failures are counted after the first of them
+FREE_FAILURES = 5  # in a row; the fifth locks
+FIRST_LOCK, LONG_LOCK = 30, 15 * 60  # seconds; doubled by each further failure, up to the long one
+MEMORY = 90 * 24 * 3600  # seconds that failures are counted after the first of them
 ADDRESS_FAILURES, ADDRESS_WINDOW = 100, 15 * 60  # failures of an address in so many seconds
-STORAGE_SECONDS = 1  # the shared storage answers within, or is not asked again for
-SHARED_CONNECTIONS = 50  # redis-py has 100, and fails rather than waits beyond
+REGISTRATION_WINDOW = 3600
 STORAGE_PAUSE = 5  # seconds
 
 
+class Budget(NamedTuple):
+    """Failures in a row that are counted together; from `patience` on, the lock doubles without end.
+
+    That keeps the failures of an account under the 100 of NIST SP 800-63B-4 section 3.2.2: in 90 days at most 38 of
+    strangers, 28 of devices that it knows, and 33 of current passwords, which the database counts.
+    """
+
+    key: str
+    patience: int
+
+    def lock_seconds(self, failures: int) -> int:
+        """Return how long so many failures in a row lock."""
+        if failures < FREE_FAILURES:
+            return 0
+        return doubling_lock(failures, self.patience, FIRST_LOCK << min(failures - FREE_FAILURES, 5))
+
+
+def doubling_lock(failures: int, patience: int, gentle: int) -> int:
+    """Return the seconds of a lock: the gentle ones up to `patience` failures in a row, then doubled by each."""
+    if failures <= patience:
+        return min(gentle, LONG_LOCK)
+    return min(LONG_LOCK << min(failures - patience, 20), MEMORY)
+
+
+def strangers(user_id: int | None, login: str) -> Budget:
+    """Return the budget of whoever tries an account; it goes by the user's id, or by the name of nobody."""
+    return Budget(_account(user_id, login), 25)
+
+
+def known_devices(user_id: int) -> Budget:
+    """Return the budget of the devices that have logged in to an account before."""
+    return Budget(f"known/{user_id}", 15)
+
+
+def address_key(address: str) -> str:
+    """Return the key under which an address is counted."""
+    return f"addresses/{addresses.network(address)}"
+
+
 class Throttle:
-    """Counts failures per account, known or not, and per client address; at most 100 tries as NIST SP 800-63B-4 asks.
+    """Counts failures per account, known or not, and per client address.
 
     While the shared storage does not answer, each process counts for itself.
     """
 
-    def __init__(self, storage_url: str | None = None) -> None:
-        """Count in the Redis at `storage_url`, which several processes share; without one in this process alone."""
-        self._local: Storage = MemoryStorage()
-        self._shared: Storage | None = None
-        if storage_url is not None:
-            options = {"socket_timeout": STORAGE_SECONDS, "socket_connect_timeout": STORAGE_SECONDS}
-            shared = storage_from_string(
-                f"async+{storage_url}", implementation="redispy", wrap_exceptions=True, key_prefix="userapi", **options
-            )
-            assert isinstance(shared, Storage)
-            self._shared = shared
+    def __init__(
+        self, storage_url: str | None = None, proxies: str = "", clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Count in the Redis at `storage_url`, which several processes share; without one in this process alone.
+
+        The `proxies` are never locked. `clock` gives seconds that never go back.
+        """
+        self._clock = clock
+        self._local = LocalCounters(clock)
+        self._shared = SharedCounters(storage_url) if storage_url is not None else None
         self._shared_again_at = 0.0
-        self._shared_slots = asyncio.Semaphore(SHARED_CONNECTIONS)
+        self._exempt = addresses.Exempt(proxies)
 
     @property
     def alone(self) -> bool:
         """Whether this process counts for itself."""
-        return time.monotonic() < self._shared_again_at or self._shared is None
+        return self._shared is None or self._clock() < self._shared_again_at
 
-    async def check(self, login: str, address: str | None) -> None:
-        """Let an attempt pass, or not.
+    async def wait(self, budget: Budget, address: str | None = None) -> int:
+        """Return how many seconds an attempt must wait; 0 if it may go on."""
+        seconds = await self._do(lambda counters: counters.left(_lock(budget.key), 1))
+        if address is not None and address not in self._exempt:
+            key = address_key(address)
+            seconds = max(seconds, await self._do(lambda counters: counters.left(key, ADDRESS_FAILURES)))
+        return math.ceil(seconds)
 
-        Raises:
-            ApiError: too_many_attempts, with the seconds to wait.
-        """
-        locked_until = await self._do(lambda storage: _until(storage, _lock_key(login), 1))
-        if address is not None:
-            key = _address_key(address)
-            address_until = await self._do(lambda storage: _until(storage, key, ADDRESS_FAILURES))
-            locked_until = max(locked_until, address_until)
-        if locked_until > time.time():
-            raise ApiError(ErrorCode.TOO_MANY_ATTEMPTS, retry_after=math.ceil(locked_until - time.time()))
-
-    async def fail(self, login: str, address: str | None) -> None:
+    async def fail(self, budget: Budget, address: str | None) -> None:
         """Count a wrong password."""
 
-        async def lock(storage: Storage) -> None:
-            failures = await storage.incr(_failures_key(login), MEMORY)
-            if failures >= FREE_FAILURES:
-                await storage.incr(_lock_key(login), min(FIRST_LOCK * 2 ** (failures - FREE_FAILURES), LONGEST_LOCK))
-            if address is not None:
-                await storage.incr(_address_key(address), ADDRESS_WINDOW)
+        async def count(counters: Counters) -> None:
+            failures = await counters.add(budget.key, MEMORY)
+            if seconds := budget.lock_seconds(failures):
+                await counters.add(_lock(budget.key), seconds)
+            if address is not None and address not in self._exempt:
+                await counters.add(address_key(address), ADDRESS_WINDOW)
 
-        await self._do(lock)
+        await self._do(count)
 
-    async def forgive(self, login: str) -> None:
-        """Forget an account's failures, after a success or by the operator's word."""
+    async def forgive(self, *keys: str) -> None:
+        """Forget what was counted under these keys, after a success or by the operator's word."""
 
-        async def clear(storage: Storage) -> None:
-            await storage.clear(_failures_key(login))
-            await storage.clear(_lock_key(login))
+        async def clear(counters: Counters) -> None:
+            for key in keys:
+                await counters.clear(key)
+                await counters.clear(_lock(key))
 
         await self._do(clear)
 
-    async def _do(self, work: Callable[[Storage], Awaitable[R]]) -> R:
+    async def lift(self, key: str, seconds_ago: float) -> None:
+        """Forget what this process itself began to count before the operator's word, so many seconds ago."""
+        if self.alone and self._local.age(key) > seconds_ago:
+            await self.forgive(key)
+
+    async def register(self, address: str | None, most: int) -> None:
+        """Count a registration.
+
+        Raises:
+            ApiError: too_many_registrations, for the one beyond `most` an hour of an address.
+        """
+        if address is None or address in self._exempt:
+            return
+        key = f"registrations/{addresses.network(address)}"
+        if seconds := await self._do(lambda counters: counters.left(key, most)):
+            raise ApiError(ErrorCode.TOO_MANY_REGISTRATIONS, retry_after=math.ceil(seconds))
+        await self._do(lambda counters: counters.add(key, REGISTRATION_WINDOW))
+
+    async def _do(self, work: Callable[[Counters], Awaitable[R]]) -> R:
         if self._shared is not None and not self.alone:
             try:
-                async with self._shared_slots:
+                async with self._shared.slots:
                     return await work(self._shared)
             except (StorageError, OSError) as error:
-                self._shared_again_at = time.monotonic() + STORAGE_PAUSE
+                self._shared_again_at = self._clock() + STORAGE_PAUSE
                 cause = getattr(error, "storage_error", error)
                 log.warning("throttle storage unavailable, counting in this process: %s", cause)
         return await work(self._local)
 
 
-async def _until(storage: Storage, key: str, limit: int) -> float:
-    """Return when a counter that has reached its limit starts anew, in seconds since 1970; 0 if it has not."""
-    return await storage.get_expiry(key) if await storage.get(key) >= limit else 0
+def _account(user_id: int | None, login: str) -> str:
+    """Return the key of an account; of a name one of fixed length, and no name in a storage that others may read."""
+    if user_id is not None:
+        return f"users/{user_id}"
+    return f"names/{hashlib.blake2b(canonical(login).encode(errors='replace'), digest_size=16).hexdigest()}"
 
 
-def _failures_key(login: str) -> str:
-    return f"failures:{_digest(login)}"
-
-
-def _lock_key(login: str) -> str:
-    return f"lock:{_digest(login)}"
-
-
-def _digest(login: str) -> str:
-    """Return a name's key: of one length, and no name in a storage that others may read."""
-    return hashlib.blake2b(canonical(login).encode(errors="replace"), digest_size=16).hexdigest()
-
-
-def _address_key(address: str) -> str:
-    """Return the key of an address; IPv6 clients come by the /64, for a household has that many addresses."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return f"address:{address}"
-    prefix = 64 if parsed.version == 6 else 32
-    return f"address:{ipaddress.ip_network((parsed, prefix), strict=False)}"
+def _lock(key: str) -> str:
+    return f"lock-{key}"

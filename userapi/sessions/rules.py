@@ -151,24 +151,24 @@ def begin(
         user.hashed_password = better_hash
     _delete_expired(db, at)
     _make_room(db, user_id, at)
-    kept = stored(client)
+    user_agent, ip = stored(client)
     begun = LoginSession(
         user_id=user_id,
         created_at=at,
         rotated_at=at,
         expires_at=at + min(lifetime),
-        user_agent=kept.user_agent,
-        ip=kept.ip,
+        user_agent=user_agent,
+        ip=ip,
     )
     db.add(begun)
     db.flush()
     return current(begun)
 
 
-def stored(client: Client) -> Client:
-    """Return what a session keeps of the client that began or last refreshed it."""
+def stored(client: Client) -> tuple[str | None, str | None]:
+    """Return what a session keeps of the client that began or last refreshed it: the user agent and the address."""
     user_agent = (client.user_agent or "").replace("\0", "")[:255] or None
-    return Client(user_agent, client.ip and client.ip[:45])
+    return user_agent, client.ip and client.ip[:45]
 
 
 def current(session: LoginSession) -> Current:

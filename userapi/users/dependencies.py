@@ -6,23 +6,11 @@ from typing import Annotated
 from fastapi import Depends, Header, Request
 
 from userapi.errors import ApiError, ErrorCode
-from userapi.security.hashing import Passwords
-from userapi.security.strength import Strength
 from userapi.users.password_check import PasswordCheck
 from userapi.users.rules import Version
 
 _TAGS = re.compile(r'[\s,]*(?:W/)?"[^"]*"(?:\s*,[\s,]*(?:W/)?"[^"]*")*[\s,]*')
 _VERSION = re.compile(r'(?<=")([1-9][0-9]{0,9})(?=")')
-
-
-async def _passwords(request: Request) -> Passwords:
-    passwords: Passwords = request.app.state.services.passwords
-    return passwords
-
-
-async def _strength(request: Request) -> Strength:
-    strength: Strength = request.app.state.services.strength
-    return strength
 
 
 async def _password_check(request: Request) -> PasswordCheck:
@@ -52,7 +40,5 @@ async def _if_match(
     return {int(version) for version in _VERSION.findall(given)}
 
 
-PasswordsDep = Annotated[Passwords, Depends(_passwords)]
-StrengthDep = Annotated[Strength, Depends(_strength)]
 PasswordCheckDep = Annotated[PasswordCheck, Depends(_password_check)]
 IfMatch = Annotated[Version, Depends(_if_match)]

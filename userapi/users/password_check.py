@@ -1,6 +1,6 @@
 """A password is checked against an account: in turn, counted by the throttle, and in the same time for nobody."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,11 +8,13 @@ from userapi.errors import ApiError, ErrorCode
 from userapi.kit.announcements import Announcement, Announcements
 from userapi.kit.database import Database
 from userapi.kit.web.client import Client
+from userapi.models import UserRegister, now
+from userapi.security import throttle
 from userapi.security.hashing import Passwords
 from userapi.security.strength import Strength
-from userapi.security.throttle import Throttle
+from userapi.security.throttle import Budget, Throttle
 from userapi.sessions.rules import Caller
-from userapi.users import rules
+from userapi.users import guards, rules
 from userapi.users.changes import Change, NewPassword
 from userapi.users.rules import Credentials, Version
 
@@ -44,11 +46,11 @@ class PasswordCheck:
         database: Database,
         passwords: Passwords,
         strength: Strength,
-        throttle: Throttle | None,
+        counting: Throttle | None,
         announcements: Announcements,
     ) -> None:
-        """Check without counting failures if `throttle` is None."""
-        self._database, self._passwords, self._throttle = database, passwords, throttle
+        """Check without counting failures if `counting` is None."""
+        self._database, self._passwords, self._throttle = database, passwords, counting
         self._strength, self._announcements = strength, announcements
 
     async def credentials(self, login: str, password: str, client: Client) -> Credentials | None:
@@ -58,18 +60,44 @@ class PasswordCheck:
             ApiError: too_many_attempts, overloaded, database_unavailable.
         """
         found = await self._database.read(rules.credentials, login)
-        user_id = found and found.user_id
-        await self._admit(login, user_id, client)
-        async with self._passwords.turn():
-            await self._admit(login, user_id, client)  # it may have been locked while this one waited for its turn
+        await self._admit(found, login, client)
+        account = throttle.strangers(found and found.user_id, login).key
+        async with self._passwords.turn(client, account):
+            budget = await self._admit(found, login, client)  # it may have been locked while this one waited
             # Whoever is inactive is nobody here: a no takes the same time for both, whatever the password.
             right = await self._passwords.verify(password, found.hashed_password if found and found.is_active else None)
             right = right and found is not None and found.is_active
             if self._throttle is not None:
-                await (self._throttle.forgive(login) if right else self._throttle.fail(login, client.ip))
+                if right and found is not None:
+                    await self._throttle.forgive(account, throttle.known_devices(found.user_id).key)
+                else:
+                    await self._throttle.fail(budget, client.ip)
         if not right:
-            self._announcements.tell(LoginFailed(user_id, client.ip))
+            self._announcements.tell(LoginFailed(found and found.user_id, client.ip))
         return found if right else None
+
+    async def remember(self, found: Credentials, client: Client) -> None:
+        """Keep in mind that a user has logged in from this device."""
+        if self._throttle is None or client.ip is None:
+            return
+        if not await self._database.read(guards.is_known, found.user_id, client):
+            await self._database.write(guards.remember, found.user_id, client, now())
+
+    async def prepare_user(
+        self, new: UserRegister, client: Client, admit: Callable[[], Awaitable[None]] | None = None
+    ) -> str:
+        """Return the hash of a new user's password; `admit` may refuse before anything is hashed.
+
+        A name that is taken is told before its password costs anything; the unique index decides in the end.
+
+        Raises:
+            ApiError: username_taken, email_taken, overloaded, database_unavailable, and what `Strength.require` says.
+        """
+        await self._strength.require(new.password, new.username, new.email)
+        await self._database.read(rules.require_free, new)
+        if admit is not None:
+            await admit()
+        return await self._passwords.hash(new.password, client)
 
     async def prepare_change(
         self, caller: Caller, user_id: int, fields: Mapping[str, Any], version: Version, client: Client
@@ -90,22 +118,49 @@ class PasswordCheck:
             user = caller.user if change.own else await self._database.read(rules.find, user_id)
             names = fields.get("username") or user.username, fields.get("email") or user.email
             await self._strength.require(password, *names)
-            change = change._replace(new_password=NewPassword(password, await self._passwords.hash(password)))
+            change = change._replace(new_password=NewPassword(password, await self._passwords.hash(password, client)))
         return change
 
     async def _prove(self, caller: Caller, current_password: str | None, client: Client) -> str:
-        """Return the hash that the caller's current password was found to have."""
+        """Return the hash that the caller's current password was found to have.
+
+        Guesses have a budget of their own, which the database keeps for all processes: neither strangers at the login
+        nor a thief of a token use up what the other has.
+        """
         if current_password is None:
             raise ApiError(ErrorCode.CURRENT_PASSWORD_REQUIRED)
-        found = await self.credentials(caller.user.username, current_password, client)
-        if found is None:
+        user_id, username = caller.user.id, caller.user.username
+        async with self._passwords.turn(client, throttle.strangers(user_id, username).key):
+            found = await self._database.read(rules.credentials, username)
+            if self._throttle is not None and (seconds := await self._database.write(guards.guess, user_id, now())):
+                self._announcements.tell(LoginThrottled(user_id, client.ip))
+                raise ApiError(ErrorCode.TOO_MANY_ATTEMPTS, retry_after=seconds)
+            hashed = found.hashed_password if found is not None and found.user_id == user_id else None
+            right = await self._passwords.verify(current_password, hashed)
+        if not right or hashed is None:
+            self._announcements.tell(LoginFailed(user_id, client.ip))
             raise ApiError(ErrorCode.CURRENT_PASSWORD_INCORRECT)
-        return found.hashed_password
+        if self._throttle is not None:
+            await self._database.write(guards.forgive_guesses, user_id)
+        return hashed
 
-    async def _admit(self, login: str, user_id: int | None, client: Client) -> None:
-        try:
-            if self._throttle is not None:
-                await self._throttle.check(login, client.ip)
-        except ApiError:
-            self._announcements.tell(LoginThrottled(user_id, client.ip))
-            raise
+    async def _admit(self, found: Credentials | None, login: str, client: Client) -> Budget:
+        """Return the budget that an attempt is counted on: the strangers', or that of the account's known devices.
+
+        For an account and for nobody, and locked or not, the database is asked the same.
+        """
+        budget = throttle.strangers(found and found.user_id, login)
+        if self._throttle is None or not (seconds := await self._throttle.wait(budget, client.ip)):
+            return budget
+        user_id = found.user_id if found is not None else 0  # which nobody has
+        devices = throttle.known_devices(user_id)
+        keys = [budget.key, devices.key, *([throttle.address_key(client.ip)] if client.ip else [])]
+        for key, at in await self._database.read(guards.unlocked, keys):
+            await self._throttle.lift(key, (now() - at).total_seconds())
+        known = await self._database.read(guards.is_known, user_id, client)
+        if not (seconds := await self._throttle.wait(budget, client.ip)):
+            return budget
+        if known and not (seconds := await self._throttle.wait(devices)):
+            return devices
+        self._announcements.tell(LoginThrottled(found and found.user_id, client.ip))
+        raise ApiError(ErrorCode.TOO_MANY_ATTEMPTS, retry_after=seconds)

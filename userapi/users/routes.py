@@ -9,12 +9,10 @@ from userapi.kit.database import Database
 from userapi.kit.web import openapi
 from userapi.kit.web.client import Client
 from userapi.kit.web.dependencies import ClientDep, DatabaseDep
-from userapi.models import UserCreate, UserPatch, UserPublic, UserRegister, UserUpdate
-from userapi.security.hashing import Passwords
-from userapi.security.strength import Strength
+from userapi.models import UserCreate, UserPatch, UserPublic, UserUpdate
 from userapi.sessions.caller import AdminDep, CallerDep, Target, TargetDep
 from userapi.users import answers, changes, rules
-from userapi.users.dependencies import IfMatch, PasswordCheckDep, PasswordsDep, StrengthDep
+from userapi.users.dependencies import IfMatch, PasswordCheckDep
 from userapi.users.listing import ListQuery, find_page, links
 from userapi.users.password_check import PasswordCheck
 
@@ -75,14 +73,15 @@ async def create_user(
     new: UserCreate,
     admin: AdminDep,
     database: DatabaseDep,
-    strength: StrengthDep,
-    passwords: PasswordsDep,
+    check: PasswordCheckDep,
+    client: ClientDep,
     request: Request,
 ) -> Response:
     """Make a user (admins only). Making an admin needs a recent login."""
     if new.is_admin:
         admin.require_recent_login()
-    return await create(new, database, strength, passwords, request)
+    hashed_password = await check.prepare_user(new, client)
+    return answers.created(await database.write(rules.create, new, hashed_password), request)
 
 
 @router.get("", response_model=list[UserPublic], responses=_LISTED, openapi_extra={"parameters": _LIST_PARAMETERS})
@@ -153,14 +152,6 @@ async def delete_user(target: TargetDep, version: IfMatch, database: DatabaseDep
     """Delete a user: oneself or, for admins, anybody. It needs a recent login."""
     await database.write(rules.delete, target.user_id, target.caller, version)
     return Message(message="User deleted successfully")
-
-
-async def create(
-    new: UserRegister, database: Database, strength: Strength, passwords: Passwords, request: Request
-) -> Response:
-    """Make a user and answer it, for every route by which one comes to be."""
-    await strength.require(new.password, new.username, new.email)
-    return answers.created(await database.write(rules.create, new, await passwords.hash(new.password)), request)
 
 
 async def _change(

@@ -85,6 +85,17 @@ def any_user(connection: Connection) -> bool:
     return connection.execute(sqlalchemy.select(col(User.id)).limit(1)).first() is not None
 
 
+def require_free(connection: Connection, new: UserRegister) -> None:
+    """Check that neither name of a new user is taken, as far as can be told now.
+
+    Raises:
+        ApiError: username_taken, email_taken; the username is reported first.
+    """
+    for name, code in ((new.username, ErrorCode.USERNAME_TAKEN), (new.email, ErrorCode.EMAIL_TAKEN)):
+        if credentials(connection, name) is not None:
+            raise ApiError(code)
+
+
 def create(db: Session, new: UserRegister, hashed_password: str) -> UserRow:
     """Make a user and return it. Only a `UserCreate` makes an admin.
 

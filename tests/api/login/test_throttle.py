@@ -2,6 +2,7 @@
 
 import ipaddress
 import secrets
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from tests.support.answers import assert_refused
 from tests.support.client import Api, client_of
-from tests.support.crowd import at_once
+from tests.support.crowd import Call, at_once
 from tests.support.databases import ON_SQLITE
 from tests.support.people import ADMIN_PASSWORD, PASSWORD, WRONG_PASSWORD
 from tests.support.servers import Shared
@@ -74,28 +75,113 @@ class TestLogin:
         assert len({each[-1].content for each in answers}) == 1
 
     @pytest.mark.parametrize("method", ["PUT", "PATCH"])
-    def test_current_password_counts_too(self, guarded: Api, name: str, method: str) -> None:
-        """S6, S15: a stolen token is no way to guess the password."""
+    def test_current_password_has_ten_guesses_whatever_the_name_or_address(
+        self, guarded: Api, name: str, method: str
+    ) -> None:
+        """S15, S23: a stolen token is no way to guess the password."""
         alice = guarded.new_actor(name)
 
         def change(password: str) -> Any:
             body = {"password": "Other-Saddle-8", "current_password": password}
             return alice.request(method, "/users/me", json=body)
 
-        for _ in range(5):
-            assert_refused(change(WRONG_PASSWORD), "current_password_incorrect")
-        assert_locked(change(PASSWORD))
-        assert_locked(log_in(guarded, name))
-        assert alice.get("/users/me").status_code == 200
-        assert alice.patch("/users/me", json={"age": 9}).status_code == 200  # what needs no password
+        for number in range(40):
+            answer = change(WRONG_PASSWORD)
+            if number < 10:
+                assert_refused(answer, "current_password_incorrect")
+            else:
+                assert_locked(answer, 900)
+            guarded.http.headers["X-Forwarded-For"] = f"192.0.2.{number}"
+            assert alice.patch("/users/me", json={"username": f"{name}{number}"}).status_code == 200
+        assert_locked(change(PASSWORD), 900)
+        assert log_in(guarded, f"{name}39").status_code == 200  # elsewhere
+        assert_locked(change(PASSWORD), 900)
+        guarded.sql("UPDATE password_guesses SET locked_until = NULL WHERE user_id = :id", id=alice.id)
+        assert change(PASSWORD).status_code == 200
+        assert guarded.sql("SELECT * FROM password_guesses WHERE user_id = :id", id=alice.id) == []
 
-    def test_wrong_logins_lock_current_password(self, guarded: Api, name: str) -> None:
-        """S6."""
+    def test_wrong_logins_do_not_hinder_current_password(self, guarded: Api, name: str) -> None:
+        """S23, S30: and the other way round, above."""
         alice = guarded.new_actor(name)
+        guarded.http.headers["X-Forwarded-For"] = str(ipaddress.IPv4Address(secrets.randbits(31)))
         for _ in range(5):
             log_in(guarded, name, WRONG_PASSWORD)
-        body = {"email": "new@example.com", "current_password": PASSWORD}
-        assert_locked(alice.patch("/users/me", json=body))
+        assert_locked(log_in(guarded, name))
+        body = {"email": f"{name}@example.org", "current_password": PASSWORD}
+        assert alice.patch("/users/me", json=body).status_code == 200
+
+    def test_parallel_guesses_of_the_current_password_are_no_more_than_ten(self, guarded: Api, name: str) -> None:
+        """S23."""
+        alice = guarded.new_actor(name)
+        body = {"password": "Other-Saddle-8", "current_password": WRONG_PASSWORD}
+        replies = at_once(guarded.server, [Call("PATCH", "/users/me", alice.token, json=body)] * 40)
+        assert Counter(reply.status for reply in replies) == {400: 10, 429: 30}
+
+    def test_known_device_gets_in_while_strangers_are_locked(self, guarded: Api, name: str) -> None:
+        """S30: by address and user agent, even after it has logged out; it has failures of its own, and an end."""
+        guarded.new_user(name)
+        home, away = ({"X-Forwarded-For": f"2001:db8:{secrets.randbits(16):x}:{part}::1"} for part in (1, 2))
+
+        def attempt(headers: dict[str, str], password: str = PASSWORD) -> Any:
+            return guarded.http.post("/token", data={"username": name, "password": password}, headers=headers)
+
+        token = attempt(home).json()["refresh_token"]
+        assert guarded.http.post("/revoke", data={"token": token}).status_code == 200
+        for _ in range(5):
+            assert_refused(attempt(away, WRONG_PASSWORD), "invalid_credentials")
+        refused = attempt(away)
+        assert_locked(refused)
+        for _ in range(5):
+            assert_refused(attempt(home, WRONG_PASSWORD), "invalid_credentials")
+        assert attempt(home).content == refused.content
+        assert_locked(attempt({**home, "User-Agent": "other"}))
+
+    def test_known_device_that_logs_in_forgives_all(self, guarded: Api, name: str) -> None:
+        """S30."""
+        guarded.new_user(name)
+        home, away = ({"X-Forwarded-For": f"2001:db8:{secrets.randbits(16):x}:{part}::1"} for part in (1, 2))
+        form = {"username": name, "password": PASSWORD}
+        assert guarded.http.post("/token", data=form, headers=home).status_code == 200
+        for _ in range(5):
+            guarded.http.post("/token", data={**form, "password": WRONG_PASSWORD}, headers=away)
+        assert_locked(guarded.http.post("/token", data=form, headers=away))
+        assert guarded.http.post("/token", data=form, headers=home).status_code == 200
+        assert guarded.http.post("/token", data=form, headers=away).status_code == 200
+
+    def test_username_and_email_share_one_budget(self, guarded: Api, name: str) -> None:
+        """S30: and nothing tells that they do: names of nobody are locked after as many."""
+        guarded.new_user(name)
+        for login in (name, f"{name}@example.com", name.upper(), f"{name}@EXAMPLE.com", name):
+            assert_refused(log_in(guarded, login, WRONG_PASSWORD), "invalid_credentials")
+        assert_locked(log_in(guarded, f"{name}@example.com"))
+        assert_locked(log_in(guarded, name))
+
+    def test_odd_addresses_are_not_kept(self, guarded: Api, name: str) -> None:
+        """S29."""
+        guarded.new_user(name)
+        given = {"unknown": None, "::ffff:192.0.2.7": "192.0.2.7", "64:ff9b::c000:207": "192.0.2.7", "x" * 60: None}
+        for forwarded in given:
+            headers = {"X-Forwarded-For": forwarded}
+            form = {"username": name, "password": PASSWORD}
+            assert guarded.http.post("/token", data=form, headers=headers).status_code == 200
+        rows = guarded.sql(
+            "SELECT s.ip FROM login_sessions s JOIN users u ON u.id = s.user_id WHERE u.username = :name ORDER BY s.id",
+            name=name,
+        )
+        assert [row[0] for row in rows] == list(given.values())
+
+    @ON_SQLITE
+    def test_130_failures_of_a_mapped_address_lock_it_and_no_other(self, url: str) -> None:
+        """S29: nor the proxy that names no client, nor loopback."""
+        with throttled(url, BCRYPT_ROUNDS="4", FORWARDED_ALLOW_IPS="127.0.0.1") as api:
+            for number in range(130):
+                api.http.headers["X-Forwarded-For"] = ["::ffff:192.0.2.9", "2002:c000:0209::1", "192.0.2.9"][number % 3]
+                answer = log_in(api, f"user{number}", WRONG_PASSWORD)
+                assert answer.status_code == (401 if number < 100 else 429)
+            api.http.headers["X-Forwarded-For"] = "::ffff:192.0.2.10"
+            assert log_in(api, "admin", ADMIN_PASSWORD).status_code == 200
+            del api.http.headers["X-Forwarded-For"]
+            assert {log_in(api, f"none{number}", WRONG_PASSWORD).status_code for number in range(110)} == {401}
 
     @ON_SQLITE
     def test_refreshing_goes_on(self, guarded: Api, name: str) -> None:
@@ -117,7 +203,8 @@ class TestLogin:
     @ON_SQLITE
     def test_address_is_locked_after_100_failures_whoever_it_tries(self, url: str) -> None:
         """S6."""
-        with throttled(url, BCRYPT_ROUNDS="4") as api:
+        with throttled(url, BCRYPT_ROUNDS="4", FORWARDED_ALLOW_IPS="127.0.0.1") as api:
+            api.http.headers["X-Forwarded-For"] = "192.0.2.1"
             statuses = [log_in(api, f"user{number // 4}", WRONG_PASSWORD).status_code for number in range(100)]
             assert statuses == [401] * 100
             assert_locked(log_in(api, "admin", ADMIN_PASSWORD), 900)

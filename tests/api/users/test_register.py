@@ -1,14 +1,16 @@
 """Making an account for oneself: POST /register."""
 
+import time
 from typing import Any
 
 import pytest
 
 from tests.support.answers import assert_invalid, assert_refused
-from tests.support.client import Api
+from tests.support.client import Api, client_of
 from tests.support.databases import ON_SQLITE
 from tests.support.openapi import openapi
 from tests.support.people import PASSWORD, bearer
+from tests.support.servers import Shared, serving
 
 CAROL = {"username": "carol", "email": "carol@example.com", "password": PASSWORD}
 
@@ -116,3 +118,37 @@ class TestOn:
         assert "security" not in operation
         schema = document["components"]["schemas"]["UserRegister"]
         assert schema["properties"].keys() == {"username", "email", "password", "age"}
+
+
+class TestLimits:
+    """S28."""
+
+    def test_registrations_of_an_address_are_limited(self, shared: Shared, kind: str) -> None:
+        """S28: those that are taken cost nothing, and are told even then."""
+        settings = {"THROTTLE_ENABLED": "true", "REGISTRATION_ENABLED": "true", "FORWARDED_ALLOW_IPS": "127.0.0.1"}
+        with client_of(shared.service(kind, **settings)) as api:
+
+            def register(number: int, address: str) -> Any:
+                body = CAROL | {"username": f"carol{number}", "email": f"carol{number}@example.com"}
+                return api.http.post("/register", json=body, headers={"X-Forwarded-For": address})
+
+            for number in range(20):
+                assert register(number, f"2001:db8::{number}").status_code == 201
+                assert_refused(register(number, "2001:db8::1"), "username_taken")
+            refused = register(20, "2001:db8::99")
+            assert_refused(refused, "too_many_registrations")
+            assert 3000 < int(refused.headers["Retry-After"]) <= 3600
+            assert register(20, "2001:db8:0:1::1").status_code == 201
+            assert register(21, "").status_code == 201  # loopback
+
+    @ON_SQLITE
+    def test_taken_name_is_told_without_a_hash(self, url: str) -> None:
+        """S28."""
+        settings = {"BCRYPT_ROUNDS": "13", "REGISTRATION_ENABLED": "true", "FIRST_ADMIN_PASSWORD": "Not-Used-1"}
+        with serving(url, **settings) as server, client_of(server) as api:
+            begun = time.monotonic()
+            assert api.http.post("/register", json=CAROL).status_code == 201
+            hashed, begun = time.monotonic() - begun, time.monotonic()
+            for _ in range(5):
+                assert_refused(api.http.post("/register", json=CAROL), "username_taken")
+            assert time.monotonic() - begun < 2.5 * hashed

@@ -6,6 +6,7 @@ from fastapi import Depends, Request
 
 from userapi.errors import ApiError, ErrorCode
 from userapi.kit.database import Database
+from userapi.kit.web import addresses
 from userapi.kit.web.client import Client
 
 
@@ -17,7 +18,8 @@ async def database(request: Request) -> Database:
 
 async def client(request: Request) -> Client:
     """Return where the request comes from."""
-    return Client(request.headers.get("user-agent"), request.client.host if request.client else None)
+    host = request.client.host if request.client else None
+    return Client(request.headers.get("user-agent"), addresses.plain(host), request.is_disconnected)
 
 
 async def _not_cross_site(request: Request) -> None:

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from userapi.errors import ApiError, ErrorCode
 from userapi.kit import logs
-from userapi.kit.web import problems
+from userapi.kit.web import addresses, problems
 
 MAX_BODY_BYTES = 64 * 1024
 USER_ID = "userapi.user_id"  # where in the scope the caller's id is left for the log
@@ -60,6 +60,7 @@ class Edge:
         start = time.perf_counter()
         request_id = _request_id(scope)
         logs.begin_request(request_id, scope["client"][0][:64] if scope["client"] else None)
+        addresses.warn_of_untrusted(scope)
 
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
