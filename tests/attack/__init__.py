@@ -1,0 +1,1 @@
+"""Attacks on a running service: `python -m tests.attack --help`."""

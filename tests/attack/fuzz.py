@@ -1,0 +1,101 @@
+"""Sends odd requests over sockets and looks at what comes back, at the log and at the process."""
+
+import asyncio
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+
+from tests.attack.arena import Arena, Target, Verdict, resident_mib
+from tests.attack.odd import MARK, Odd, Tokens
+from tests.attack.wire import Place
+
+REQUESTS = 20_000
+AT_ONCE = 32
+PATIENCE = 0.3  # seconds to wait for an answer: many requests are not complete, and get none
+GROWTH_MIB = 100
+_STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) ")
+_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
+_OVERLOADED = b'"code":"overloaded"'  # what a 503 may say while all cores hash passwords
+
+
+@dataclass
+class Found:
+    """What odd requests came to: how often each status, and what should not have been."""
+
+    statuses: Counter[int] = field(default_factory=Counter)
+    wrong: list[str] = field(default_factory=list)
+
+    @property
+    def words(self) -> str:
+        return ", ".join(f"{count} x {status or 'no answer'}" for status, count in sorted(self.statuses.items()))
+
+
+def fuzz(target: Target, seed: int, count: int) -> Found:
+    """Send odd requests to a service of one's own; return what came back."""
+    assert target.server is not None
+    found = Found()
+    user = target.new_user()
+    destroyed = [target.grant(target.admin)["access_token"], target.grant(user)["access_token"]]
+    before = resident_mib(target.server.process.pid)
+    secrets = [MARK, "$2b$", "Traceback", target.admin.password, user.password]
+    asyncio.run(_send(target.place, Odd(seed, Tokens(*destroyed)), count, [each.encode() for each in secrets], found))
+    if (code := target.server.process.poll()) is not None:
+        found.wrong.append(f"the process ended: {code}")
+        return found
+    if target.ask("GET", "/health/ready").status_code != 200:
+        found.wrong.append("it is not ready afterwards")
+    grown = resident_mib(target.server.process.pid) - before
+    if grown > GROWTH_MIB:
+        found.wrong.append(f"its memory grew by {grown:.0f} MiB")
+    log = target.server.text
+    found.wrong += [f"the log has {each}" for each in (*secrets, *destroyed, "unexpected error") if each in log]
+    return found
+
+
+async def _send(place: Place, odd: Odd, count: int, secrets: list[bytes], found: Found) -> None:
+    requests = odd.requests(count)
+
+    async def client() -> None:
+        for sent in requests:
+            answer = await _answer(place, sent)
+            statuses = [int(status) for status in _STATUS.findall(answer)]
+            found.statuses.update(statuses[:1] or [0])
+            bad = [each.decode() for each in secrets if each in answer]
+            bad += [str(each) for each in statuses if each >= 500 and not (each == 503 and _OVERLOADED in answer)]
+            if bad:
+                found.wrong.append(f"{', '.join(bad)} to {sent[:300]!r}: {answer[:300]!r}")
+
+    await asyncio.gather(*(client() for _ in range(AT_ONCE)))
+
+
+async def _answer(place: Place, sent: bytes) -> bytes:
+    """Send bytes; return what comes back until an answer is complete, nothing more comes or the connection ends."""
+    reader, writer = await asyncio.open_connection(*place)
+    answer = b""
+    try:
+        writer.write(sent)
+        while not _complete(answer):
+            async with asyncio.timeout(10 if answer else PATIENCE):
+                part = await reader.read(2**20)
+            if not part:
+                break
+            answer += part
+    except (OSError, TimeoutError):
+        pass
+    finally:
+        writer.transport.abort()
+    return answer
+
+
+def _complete(answer: bytes) -> bool:
+    head, blank, body = answer.partition(b"\r\n\r\n")
+    length = _LENGTH.search(head + b"\r\n")
+    return bool(blank) and not head.startswith(b"HTTP/1.1 100") and (length is None or len(body) >= int(length[1]))
+
+
+def private(arena: Arena, seed: int, count: int = REQUESTS) -> Verdict:
+    """Send odd requests to a new service."""
+    with arena.target(REGISTRATION_ENABLED="true", THROTTLE_ENABLED="false") as target:
+        found = fuzz(target, seed, count)
+    words = f"{count:,} odd requests, seed {seed}: {found.words}"
+    return Verdict("F", not found.wrong, "; ".join([words, f"{len(found.wrong)} wrong", *found.wrong[:10]]))
