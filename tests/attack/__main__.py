@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
 
 import click
 
@@ -21,6 +22,12 @@ TOGETHER: dict[int, Play] = {  # these wait more than they compute
 ALONE: dict[int, Play] = {7: floods.fair_shares, 10: floods.names}  # these measure time
 
 
+def _loopback(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    if value is not None and urlsplit(value).hostname not in {"127.0.0.1", "::1", "localhost"}:
+        raise click.BadParameter("attack nobody but a service on this machine")
+    return value
+
+
 def _numbers(_: click.Context, __: click.Parameter, value: str) -> set[int]:
     try:
         chosen = {int(part) for part in value.split(",")}
@@ -32,7 +39,9 @@ def _numbers(_: click.Context, __: click.Parameter, value: str) -> set[int]:
 
 
 @click.command()
-@click.option("--url", help="Attack this service in place of private ones; it trusts 127.0.0.1 as its proxy.")
+@click.option(
+    "--url", callback=_loopback, help="Attack this service in place of private ones; it trusts 127.0.0.1 as its proxy."
+)
 @click.option("--admin", default="admin", show_default=True, help="Username of an admin of that service.")
 @click.option("--password", envvar="USERAPI_ATTACK_PASSWORD", help="Its password; asked for if absent.")
 @click.option("--quick", is_flag=True, help="Shorter floods, no wait for idle connections: within a minute.")
@@ -43,12 +52,20 @@ def _numbers(_: click.Context, __: click.Parameter, value: str) -> set[int]:
     callback=_numbers,
     help="Which to play.",
 )
+@click.option("--names", type=click.IntRange(1000), help="Names of 10, 500 a second.  [default: 30000; 4000 if quick]")
 @click.option(
     "--fuzz", "fuzzing", is_flag=True, help=f"Send {fuzz.REQUESTS:,} odd requests instead, to a private service."
 )
 @click.option("--seed", default=1, show_default=True, help="Which odd requests.")
 def attack(
-    url: str | None, admin: str, password: str | None, quick: bool, items: set[int], fuzzing: bool, seed: int
+    url: str | None,
+    admin: str,
+    password: str | None,
+    quick: bool,
+    items: set[int],
+    names: int | None,
+    fuzzing: bool,
+    seed: int,
 ) -> None:
     """Play attacks against a service, and print a line for each thing tried; the exit code is 1 if any did not hold.
 
@@ -65,7 +82,7 @@ def attack(
         verdict = fuzz.private(Arena(), seed)
         click.echo(verdict)
         sys.exit(0 if verdict.held else 1)
-    arena = Arena(quick, _running(url, admin, password) if url else None)
+    arena = Arena(quick, names or (4_000 if quick else 30_000), _running(url, admin, password) if url else None)
     failed = 0
     with ThreadPoolExecutor(len(TOGETHER) if arena.private else 1) as pool:
         playing = [pool.submit(_played, play, item, arena) for item, play in TOGETHER.items() if item in items]

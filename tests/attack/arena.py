@@ -103,6 +103,7 @@ class Arena:
     """Where an attack gets services: its own, or the one whose URL was named."""
 
     quick: bool = False
+    names: int = 30_000  # that a flood of names has
     running: tuple[str, Person] | None = None
 
     @property

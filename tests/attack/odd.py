@@ -103,14 +103,16 @@ HEADERS: list[tuple[bytes, list[bytes]]] = [
 class Odd:
     """Makes requests that are a little wrong, or wrong throughout."""
 
-    def __init__(self, seed: int, tokens: Tokens) -> None:
+    def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
-        self.tokens = tokens
+        self.tokens = Tokens("", "")
 
-    def requests(self, count: int) -> Iterator[bytes]:
+    def requests(self, count: int, tokens: Tokens) -> Iterator[bytes]:
+        """Yield so many requests, most of which carry one of the tokens."""
+        self.tokens = tokens
         for _ in range(count):
             made = self._request()
-            while self.random.random() < 0.25:
+            while self._rarely(0.2):
                 made = self._broken(made)
             yield made[:100_000]
 
@@ -126,10 +128,10 @@ class Odd:
         if not self._rarely(0.2):
             token = self._one([self.tokens.admin, self.tokens.user])
             headers.append((b"Authorization", b"Bearer " + token.encode()))
-        for _ in range(self._one([0, 0, 0, 1, 2, 5])):
+        for _ in range(self._one([0, 0, 0, 0, 1, 1, 3])):
             name, values = self._one(HEADERS)
             headers.append((name, self._one(values)))
-        version = self._one([b"HTTP/1.1"] * 12 + [b"HTTP/1.0", b"HTTP/2.0", b"HTTP/9.9", b"HTTP/1", b"http/1.1", b""])
+        version = self._one([b"HTTP/1.1"] * 90 + [b"HTTP/1.0", b"HTTP/2.0", b"HTTP/9.9", b"HTTP/1", b"http/1.1", b""])
         line = method.encode() + b" " + target + b" " + version
         framing, body = self._framed(body)
         self.random.shuffle(headers)
@@ -139,17 +141,17 @@ class Odd:
         """Return the headers that say how long a body is, and the body as sent: mostly right."""
         length = b"Content-Length: %d" % len(body)
         kind = self.random.random()
-        if kind < 0.7:
+        if kind < 0.8:
             return [length], body
-        if kind < 0.78:
+        if kind < 0.84:
             return [b"Content-Length: " + self._one(LENGTHS)], body
-        if kind < 0.82:
+        if kind < 0.87:
             return [length, b"Content-Length: %d" % (len(body) + self._one([-1, 0, 1]))], body
         chunks = b""
         for start in range(0, len(body), 700):
             part = body[start : start + 700]
-            size = self._one(CHUNKS) if self._rarely() else b"%x" % len(part)
-            chunks += size + b"\r\n" + part + (b"" if self._rarely() else b"\r\n")
+            size = self._one(CHUNKS) if self._rarely(0.03) else b"%x" % len(part)
+            chunks += size + b"\r\n" + part + (b"" if self._rarely(0.03) else b"\r\n")
         trailer = self._one([b"", b"", b"X: y\r\n", b"Content-Length: 5\r\n", b"X" * 3000])
         both = [length] if self._rarely(0.2) else []
         return [b"Transfer-Encoding: chunked", *both], chunks + b"0\r\n" + trailer + b"\r\n"
