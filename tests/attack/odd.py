@@ -12,10 +12,11 @@ MARK = "Fuzzed-Secret-4821"  # sent where passwords go: it must not come back
 
 
 class Tokens(NamedTuple):
-    """Access tokens of an admin and of a user, whom the requests may destroy."""
+    """Access tokens of an admin and of a user, whom the requests may destroy, and their ids."""
 
     admin: str
     user: str
+    ids: tuple[int, int]
 
 
 ROUTES = [
@@ -105,7 +106,7 @@ class Odd:
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
-        self.tokens = Tokens("", "")
+        self.tokens = Tokens("", "", (1, 2))
 
     def requests(self, count: int, tokens: Tokens) -> Iterator[bytes]:
         """Yield so many requests, most of which carry one of the tokens."""
@@ -118,7 +119,7 @@ class Odd:
 
     def _request(self) -> bytes:
         method, path = self.random.choice(ROUTES)
-        target = path.replace("{id}", str(self._one([1, 2, 2, "me", *NUMBERS]))).encode()
+        target = path.replace("{id}", str(self._one([*self.tokens.ids * 3, "me", "me", *NUMBERS]))).encode()
         body, media = self._body(path) if method in {"POST", "PUT", "PATCH"} or self._rarely() else (b"", b"")
         if self._rarely(0.3) or path == "/users":
             target += b"?" + self._query()

@@ -11,6 +11,11 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "userapi"
 DOCUMENTS = ["README.md", "userapi/README.md", "userapi/TUTORIAL.md", "tests/README.md", "tests/bench/README.md"]
 THREATS = re.findall(r"^\| ([SR]\d+) \|.*\| ([^|]+) \|$", (ROOT / "tests/README.md").read_text(), re.MULTILINE)
+ASVS = re.findall(
+    r"^\| (V[\d.]+(?: to V[\d.]+)?) \| ([12]) \| [^|]+ \| ([^|]+) \| ([^|]+) \|$",
+    (ROOT / "tests/README.md").read_text(),
+    re.MULTILINE,
+)
 
 
 def mapped() -> dict[str, set[str]]:
@@ -77,3 +82,19 @@ class TestThreats:
 
     def test_every_cited_id_is_in_the_table(self) -> None:
         assert set().union(*citations().values()) <= {threat for threat, _ in THREATS}
+
+
+class TestASVS:
+    def test_table_is_there(self) -> None:
+        assert {requirement.split(".")[0] for requirement, *_ in ASVS} == {"V2", "V6", "V7", "V9", "V10", "V13", "V14"}
+        assert len({requirement for requirement, *_ in ASVS}) == len(ASVS)
+
+    @pytest.mark.parametrize(("held", "shown"), [row[2:] for row in ASVS], ids=[row[0] for row in ASVS])
+    def test_names_what_is_there(self, held: str, shown: str) -> None:
+        assert held.startswith(("held", "not held", "not applicable"))
+        tests = re.findall(r"`([^`]+)`", shown)
+        files = {name.partition("::")[0] for name in citations()}
+        assert not [name for name in tests if name not in citations() and name not in files]
+        ids = set(re.findall(r"\b[SR]\d+\b", shown))
+        assert ids <= {threat for threat, _ in THREATS}
+        assert tests or ids or shown == "-"
