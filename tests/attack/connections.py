@@ -154,7 +154,7 @@ async def _half_open(place: Place) -> Verdict:
     after = await exchange(place, ONE, 5)
     slowest = max(answer.seconds for answer in answers)
     statuses = [answer.status for answer in (*answers, after)]
-    words = f"{len(open_ones)} half-open connections, {HARD} files: new clients get {statuses[:-1]}"
+    words = f"{len(open_ones)} half-open connections: new clients get {statuses[:-1]}"
     held = set(statuses) == {200} and slowest < ANSWER_SECONDS and len(open_ones) == HALF_OPEN
     return Verdict(11, held, f"{words}, slowest {slowest:.2f} s; {statuses[-1]} once they are gone")
 
