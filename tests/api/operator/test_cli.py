@@ -155,6 +155,24 @@ class TestSetPassword:
         assert api.log_in("alice", NEW_PASSWORD).user["updated_at"] is not None
 
     @ON_SQLITE
+    def test_is_told_as_the_operators_doing(self, api: Api, caplog: pytest.LogCaptureFixture) -> None:
+        """Whoever reads what happened sees that no user did it; so with a promotion."""
+        alice = api.new_user("alice")
+        with caplog.at_level("INFO", "userapi.events"):
+            for args in (
+                ["set-password", "alice", "--password-stdin"],
+                ["create-admin", "--username", "alice", "--promote"],
+            ):
+                assert command(*args, stdin=NEW_PASSWORD, url=api.server.url).returncode == 0
+        told = {
+            record.getMessage(): record.__dict__["fields"]
+            for record in caplog.records
+            if record.name.endswith("events")
+        }
+        for name in ("password_changed", "admin_granted"):
+            assert (told[name]["user_id"], told[name]["by"]) == (alice["id"], "operator")
+
+    @ON_SQLITE
     def test_asks_twice_in_a_terminal(self, api: Api) -> None:
         api.new_user("alice")
         dialogue = [("Password:", NEW_PASSWORD), ("Repeat for confirmation:", NEW_PASSWORD)]

@@ -49,7 +49,7 @@ def links(query: ListQuery, page: Page, path: str) -> str:
     kept = ((name, getattr(query, name)) for name in sorted(query.model_fields_set - {"page", "after"}))
     filters = urlencode({name: str(value).lower() if isinstance(value, bool) else value for name, value in kept})
 
-    def link(relation: str, place: str = "") -> str:
+    def link(relation: str, place: str) -> str:
         parameters = "&".join(filter(None, (filters, place)))
         return f'<{path}{parameters and "?"}{parameters}>; rel="{relation}"'
 
