@@ -93,11 +93,11 @@ class Plan(ABC):
 class InOrder(Plan):
     """Go through the users in the order asked for, by its index, and check each until the page is full."""
 
-    def statement(self, dialect: str) -> Select[Any] | CompoundSelect[Any]:
+    def statement(self, dialect: str) -> CompoundSelect[Any]:
         """Return the statement for a page."""
         users = _narrowed(select(*USER_ROW, *_keys(self.order)), self.conditions)
         parts = [users.where(part) for part in _following(self.order, dialect)] if self.after else [users]
-        return _page(parts[0], self.order) if len(parts) == 1 else _page(union_all(*parts), self.order)
+        return _page(union_all(*parts), self.order)  # of one, it is that statement itself
 
 
 class FewThenSort(Plan):
