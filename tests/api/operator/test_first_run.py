@@ -125,6 +125,16 @@ class TestFirstAdmin:
         with serving(url, FIRST_ADMIN_PASSWORD="Other-Saddle-8", **admin) as server:
             log_in(server, "Zk4m-Wq7x", "Root")
 
+    def test_is_not_made_again_once_it_has_another_name(self, tmp_path: Path) -> None:
+        """A user by another name is a user, too: the settings make no second admin beside it."""
+        for name, made in (("root", True), ("admin", False)):
+            given = {"FIRST_ADMIN_USERNAME": name, "FIRST_ADMIN_PASSWORD": ADMIN_PASSWORD}
+            done = command(
+                "serve", url="", cwd=tmp_path, SECRET_KEY="", FIRST_ADMIN_EMAIL=f"{name}@example.com", **given
+            )
+            assert "it serves" in done.stderr
+            assert ("The first admin is made" in done.stdout) is made
+
     @pytest.mark.parametrize("kind", ["postgresql", "mysql"], indirect=True)
     def test_without_password_a_server_database_starts_and_says_how_to_make_one(self, url: str) -> None:
         with serving(url) as server:
