@@ -60,6 +60,12 @@ def create_app(settings: Settings, tell: Callable[[str], None] = lambda _: None)
     for capability in CAPABILITIES:
         for router in capability.routers(settings):
             app.include_router(router)
+    _add_layers(app, settings)
+    return app
+
+
+def _add_layers(app: FastAPI, settings: Settings) -> None:
+    """Put what every request goes through around the routes; the last one added is the outermost."""
     app.add_middleware(BodyLimit)
     app.add_middleware(LastResort)
     if settings.cors_origins:
@@ -67,7 +73,6 @@ def create_app(settings: Settings, tell: Callable[[str], None] = lambda _: None)
         app.add_middleware(CORSMiddleware, allow_origins=settings.cors_origins, **cors)
     app.add_middleware(Edge)
     app.add_middleware(_PlainRefusal)
-    return app
 
 
 class _PlainRefusal:

@@ -34,7 +34,7 @@ STATES = {
     "precondition_failed",
 }
 # ... or by rules between fields, or within one, that JSON Schema cannot say.
-GUESSABLE = {"password_too_common", "password_contains_username", "password_contains_email"}
+GUESSABLE = {"password_too_common", "password_too_weak", "password_contains_username", "password_contains_email"}
 RULES = re.compile(
     r"Value error, (a password has a lower-case letter, an upper-case letter and a digit"
     r"|a password has at most 72 bytes in UTF-8"

@@ -47,7 +47,7 @@ class TestRefusedGrant:
     @ON_SQLITE
     @pytest.mark.parametrize(
         "token",
-        ["x", " ", "a.b.c", "..", "\0", "\N{GRINNING FACE}", "null", "x" * 50_000, "eyJ." * 1000],
+        ["x", " ", "a.b.c", "..", "\0", "\N{GRINNING FACE}", "null", "x" * 7_000, "eyJ." * 1000],
     )
     def test_what_is_no_token(self, api: Api, token: str) -> None:
         """S12."""

