@@ -172,10 +172,11 @@ class TestSharedStorage:
             wait_until(lambda: "throttle storage unavailable" in api.server.text)
             (warning,) = (line for line in api.server.output if "throttle storage unavailable" in line)
             assert " WARNING " in warning
+            api.new_user("carol")  # has never logged in, so no device is known
             for _ in range(5):
-                assert_refused(log_in(api, "alice", WRONG_PASSWORD), "invalid_credentials")
-            assert_locked(log_in(api, "alice"))  # this process counts for itself
-            done = unlock(api, "alice", THROTTLE_STORAGE_URL=shared_storage.url)
+                assert_refused(log_in(api, "carol", WRONG_PASSWORD), "invalid_credentials")
+            assert_locked(log_in(api, "carol"))  # this process counts for itself
+            done = unlock(api, "carol", THROTTLE_STORAGE_URL=shared_storage.url)
             assert (done.returncode, done.stderr.splitlines()[-1]) == (
                 1,
                 "error: the throttle's storage does not answer",

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from userapi.kit.web.files import connection_limit
 
@@ -47,6 +47,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._heard = self.loop.time()  # when something last came, or was answered
         self._head_since: float | None = None  # when the head that is not complete began
         self._watch: asyncio.TimerHandle | None = None
+        self._cycles: list[RequestResponseCycle] = []  # requests that are not answered
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn does
         """Make room, and begin to watch the time."""
@@ -63,6 +64,12 @@ class BoundedProtocol(HttpToolsProtocol):
         self.pipeline.clear()
         self.flow.held = b""
         super().connection_lost(exc)
+        self._give_up()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what cannot be read, and close the connection."""
+        super().send_400_response(msg)
+        self._give_up()
 
     def data_received(self, data: bytes) -> None:
         """Parse at most 16 requests; the rest waits until those before it are answered."""
@@ -110,6 +117,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_since = None
         self._steps += 1
         super().on_headers_complete()
+        if self.cycle is not None:
+            self._cycles = [cycle for cycle in self._cycles if not cycle.response_complete] + [self.cycle]
 
     def on_body(self, body: bytes) -> None:
         """Count the step."""
@@ -141,6 +150,12 @@ class BoundedProtocol(HttpToolsProtocol):
                 self.transport.close()
             next_look = max(min(next_look, end - now), 0.1)
         self._watch = self.loop.call_later(next_look, self._look)
+
+    def _give_up(self) -> None:
+        """Tell each request that is not answered that nobody listens; uvicorn tells the newest alone."""
+        for cycle in self._cycles:
+            cycle.disconnected = True
+            cycle.message_event.set()
 
     def _make_room(self) -> None:
         """Cut those connections, of all of this process, that have let us wait for longest."""
