@@ -7,6 +7,7 @@ import time
 
 from starlette.datastructures import Headers
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from userapi.errors import ApiError, ErrorCode
@@ -86,6 +87,8 @@ class LastResort:
         """Pass on, and answer if that fails before there is an answer."""
         try:
             await self.app(scope, receive, send)
+        except ClientDisconnect:
+            pass  # in the middle of its body: nobody waits for an answer
         except Exception:
             if scope["type"] != "http":
                 raise
