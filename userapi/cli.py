@@ -36,7 +36,8 @@ class _ServeByDefault(click.Group):
 @click.pass_context
 def cli(context: click.Context) -> None:
     """User accounts as a REST service. Without a command: serve."""
-    logging.getLogger("userapi").addHandler(logging.NullHandler())  # commands say what is wrong themselves
+    for name in ("userapi", "asyncmy"):
+        logging.getLogger(name).addHandler(logging.NullHandler())  # commands say what is wrong themselves
     context.obj = _open_services
 
 

@@ -45,6 +45,7 @@ def configuration(log_format: LogFormat) -> dict[str, Any]:
         "root": {"handlers": ["stderr"], "level": "INFO"},
         "loggers": {
             "alembic": {"level": "WARNING"},
+            "asyncmy": {"level": "ERROR"},  # it passes on the server's remarks, as on names of primary keys
             "uvicorn": {"handlers": [], "propagate": True},
             "uvicorn.error": {"handlers": [], "propagate": True},
             "uvicorn.access": {"handlers": [], "propagate": False},  # our line says more
