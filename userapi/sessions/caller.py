@@ -7,8 +7,8 @@ from fastapi.security import OAuth2PasswordBearer
 
 from userapi.errors import ApiError, ErrorCode
 from userapi.kit import logs
+from userapi.kit.database import Database
 from userapi.kit.web import edge
-from userapi.kit.web.dependencies import DatabaseDep
 from userapi.models import UserId
 from userapi.security.tokens import ACCESS, Tokens
 from userapi.sessions import rules
@@ -32,19 +32,22 @@ class _Services(Protocol):
     def settings(self) -> CoreSettings: ...
 
     @property
+    def database(self) -> Database: ...
+
+    @property
     def tokens(self) -> Tokens: ...
 
     @property
     def first_uses(self) -> FirstUses: ...
 
 
-async def _caller(request: Request, token: Annotated[str | None, Depends(_bearer)], database: DatabaseDep) -> Caller:
+async def _caller(request: Request, token: Annotated[str | None, Depends(_bearer)]) -> Caller:
     if token is None:
         raise ApiError(ErrorCode.NOT_AUTHENTICATED)
     services: _Services = request.app.state.services
     claims = services.tokens.read(ACCESS, token)
     max_age = services.settings.recent_login_minutes * 60
-    caller = await database.read(rules.find_caller, claims, max_age) if claims else None
+    caller = await services.database.read(rules.find_caller, claims, max_age) if claims else None
     if caller is None:
         raise ApiError(ErrorCode.INVALID_TOKEN)
     if caller.first_use:
