@@ -12,8 +12,11 @@ from tests.support.answers import assert_refused
 from tests.support.client import Api
 from tests.support.commands import command
 from tests.support.databases import ON_SQLITE
+from tests.support.openapi import openapi
 from tests.support.people import NEW_PASSWORD, PASSWORD
 from tests.support.processes import ROOT, environment, refused_to_start, run
+from tests.support.servers import launched
+from userapi import __version__
 
 
 def type_into(url: str, *args: str, dialogue: list[tuple[str, str]]) -> tuple[int, str]:
@@ -215,6 +218,17 @@ class TestHelp:
         assert done.returncode == 0
         for name in ("serve", "migrate", "create-admin", "set-password"):
             assert name in done.stdout
+
+    def test_version_is_one(self) -> None:
+        assert command("--version", url="sqlite://").stdout == f"userapi, version {__version__}\n"
+        assert openapi()["info"]["version"] == __version__
+
+    @ON_SQLITE
+    def test_options_of_serve_need_not_name_it(self, empty_url: str) -> None:
+        with launched(empty_url, command=("userapi",)) as server:  # with --port
+            server.wait()
+            with server.client() as http:
+                assert http.get("/health/ready").status_code == 200
 
     @pytest.mark.parametrize("args", [["nonsense"], ["serve", "--port", "x"], ["serve", "--workers", "0"]])
     def test_wrong_usage_is_told_without_a_traceback(self, args: list[str]) -> None:
