@@ -1,5 +1,6 @@
 """The types of fields and columns: a rule about a field stands here once, and every schema names it."""
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -59,6 +60,12 @@ def _key_fits(email: str) -> str:
     return email
 
 
+def _plain_number(user_id: Any) -> Any:
+    if isinstance(user_id, str) and not re.fullmatch("[1-9][0-9]*", user_id, re.ASCII):  # pydantic takes 1_0 for 10
+        raise ValueError("an id is a number from 1 on, in digits")
+    return user_id
+
+
 def _no_truth_value(age: Any) -> Any:
     if isinstance(age, bool):  # pydantic would take true for 1
         raise ValueError("an age is a number")
@@ -71,7 +78,7 @@ def _hashable(password: str) -> str:
     return password
 
 
-UserId = Annotated[int, Field(ge=1, le=MAX_ID)]
+UserId = Annotated[int, Field(ge=1, le=MAX_ID), BeforeValidator(_plain_number)]
 Username = Annotated[str, Field(min_length=3, max_length=20, pattern=r"^[a-zA-Z0-9_]+$", examples=["alice"])]
 Email = Annotated[EmailStr, Field(max_length=MAX_EMAIL, examples=["alice@example.com"]), AfterValidator(_key_fits)]
 Age = Annotated[int, Field(ge=1, le=120, examples=[42]), BeforeValidator(_no_truth_value)]

@@ -79,4 +79,6 @@ class Tokens:
 def _claims(payload: dict[str, Any]) -> Claims:
     if not _NONCE.fullmatch(payload["nonce"]):
         raise ValueError("this is no nonce")
-    return Claims(int(payload["sub"]), int(payload["sid"]), int(payload["gen"]), payload["nonce"])
+    if type(payload["sid"]) is not int or type(payload["gen"]) is not int:
+        raise ValueError("a number is an integer")
+    return Claims(int(payload["sub"]), payload["sid"], payload["gen"], payload["nonce"])
