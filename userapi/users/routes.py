@@ -97,7 +97,7 @@ async def list_users(_: AdminDep, database: DatabaseDep, request: Request) -> Re
 
 @router.get("/me", include_in_schema=False)
 async def read_oneself(caller: CallerDep) -> Response:
-    """Read oneself. `/{user_id}` would do it, but to check a path costs 45 us, a quarter of this request."""
+    """Read oneself. `/{user_id}` would do it, but to check a path costs 45 us, a fifth of that request."""
     return answers.one(caller.user)
 
 
