@@ -1,8 +1,8 @@
 """Service processes that serve."""
 
+import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -10,13 +10,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TextIO
 
 import httpx2 as httpx
 import sqlalchemy as sa
 
 from tests.support.databases import new_database, sync_engine
-from tests.support.processes import ROOT, environment, free_port
+from tests.support.processes import ROOT, Process, environment, free_port, start
 from tests.support.schema import migrate
 
 
@@ -24,7 +24,8 @@ from tests.support.schema import migrate
 class Server:
     """A running service process and what it has printed."""
 
-    process: subprocess.Popen[str]
+    process: Process
+    printed: TextIO
     url: str
     base_url: str
     output: list[str] = field(default_factory=list)
@@ -34,8 +35,7 @@ class Server:
         self._reader.start()
 
     def _read(self) -> None:
-        assert self.process.stdout
-        for line in self.process.stdout:
+        for line in self.printed:
             self.output.append(line)
 
     @property
@@ -74,8 +74,7 @@ class Server:
             self.process.kill()
             code = self.process.wait()
         self._reader.join(5)
-        if self.process.stdout:
-            self.process.stdout.close()
+        self.printed.close()
         if "engine" in vars(self):
             self.engine.dispose()
         return code
@@ -83,20 +82,21 @@ class Server:
 
 @contextmanager
 def launched(
-    url: str, *options: str, command: tuple[str, ...] = ("userapi", "serve"), cwd: Path = ROOT, **settings: str
+    url: str,
+    *options: str,
+    command: tuple[str, ...] = ("userapi", "serve"),
+    cwd: Path = ROOT,
+    fresh: bool = False,
+    **settings: str,
 ) -> Iterator[Server]:
-    """A service process on a free port that may not answer yet, ended afterwards."""
+    """A service process on a free port that may not answer yet, ended afterwards; `fresh` as for `start`."""
     port = free_port()
-    process = subprocess.Popen(
-        [sys.executable, "-m", *command, "--port", str(port), *options],
-        env=environment(url, **settings),
-        cwd=cwd,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    server = Server(process, url, f"http://127.0.0.1:{port}")
+    args = [*command, "--port", str(port), *options]
+    output, shown = os.pipe()
+    with Path(os.devnull).open() as stdin, open(shown, "w") as stdout:
+        streams = [stdin.fileno(), stdout.fileno(), stdout.fileno()]
+        process = start(args, streams, environment(url, **settings), cwd, fresh=fresh)
+    server = Server(process, open(output), url, f"http://127.0.0.1:{port}")
     try:
         yield server
     finally:
