@@ -8,6 +8,7 @@ from typing import Any
 import click
 from fastapi import APIRouter
 
+from userapi.health import routes as health
 from userapi.kit.announcements import Announcements
 from userapi.registration import routes as registration
 from userapi.registration.settings import RegistrationSettings
@@ -30,5 +31,6 @@ class Capability:
 
 
 CAPABILITIES: list[Capability] = [
+    Capability("health", routers=lambda _: [health.router]),
     Capability("registration", routers=registration.routers),
 ]

@@ -19,7 +19,7 @@ from userapi.main import creat_app
 from userapi.models import User, column
 from userapi.sessions.rules import Caller
 from userapi.users import rules
-from userapi.users.listing import find_pages
+from userapi.listing import find_pages
 
 
 def wrong(caller: Caller) -> None:

@@ -7,8 +7,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from userapi.errors import ApiError, ErrorCode
 from userapi.kit import commands
-from userapi.kit.database import Database, migrations
+from userapi.kit.database import Database
 from userapi.models import Password, UserCreate, UserRow
+from userapi.proof import credentials
+from userapi.schema import migrations
 from userapi.security.hashing import Passwords
 from userapi.security.strength import Strength
 from userapi.settings import CoreSettings
@@ -42,7 +44,7 @@ def create_admin(username: str | None, email: str | None, password_stdin: bool, 
     async def existing(services: _Services) -> tuple[str, str, bool]:
         await migrations.require_head(services.database)
         name, address = username or services.settings.first_admin_username, services.settings.first_admin_email
-        exists = await services.database.read(rules.credentials, name) is not None
+        exists = await services.database.read(credentials.find, name) is not None
         return name, email or address, exists
 
     name, address, exists = commands.run(existing)
@@ -82,7 +84,7 @@ def set_password(username: str, password_stdin: bool) -> None:
 
     async def existing(services: _Services) -> UserRow:
         await migrations.require_head(services.database)
-        found = await services.database.read(rules.credentials, username)
+        found = await services.database.read(credentials.find, username)
         if found is None:
             raise ApiError(ErrorCode.USER_NOT_FOUND)
         return await services.database.read(rules.find, found.user_id)
