@@ -13,7 +13,7 @@ from userapi.first_admin import rules as first_admin
 from userapi.first_admin.commands import create_admin
 from userapi.kit import commands, logs
 from userapi.kit.database import sqlite_file
-from userapi.login.commands import unlock
+from userapi.proof.commands import unlock
 from userapi.schema import migrations
 from userapi.server.files import connection_limit
 from userapi.services import Services
