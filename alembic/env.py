@@ -18,6 +18,7 @@ from sqlmodel import SQLModel
 from alembic import context
 from userapi.kit.database import Database, driver_url
 from userapi.models import Timestamp
+from userapi.schema import locks
 from userapi.settings import CoreSettings, SettingsError, load
 
 
@@ -98,7 +99,7 @@ async def run_on_own_connection() -> None:
     """Run what the command asked for on the database that the settings name."""
     database = Database(load(CoreSettings).url)
     try:
-        await database.migrate(run_migrations)
+        await locks.migrate(database, run_migrations)
     finally:
         await database.close()
 

@@ -9,13 +9,15 @@ import uvicorn
 
 from userapi import __version__, settings
 from userapi.capabilities import CAPABILITIES, Settings
+from userapi.first_admin import rules as first_admin
+from userapi.first_admin.commands import create_admin
 from userapi.kit import commands, logs
-from userapi.kit.database import migrations, sqlite_file
-from userapi.kit.web.files import connection_limit
-from userapi.login.commands import unlock
+from userapi.kit.database import sqlite_file
+from userapi.proof.commands import unlock
+from userapi.schema import migrations
+from userapi.server.files import connection_limit
 from userapi.services import Services
-from userapi.users import first_admin
-from userapi.users.commands import create_admin, set_password
+from userapi.users.commands import set_password
 
 SHUTDOWN_SECONDS = 15  # to finish requests before connections are cut
 
@@ -68,7 +70,7 @@ def serve(host: str, port: int, workers: int, reload: bool) -> None:
         click.echo(f"Interactive documentation: http://{'localhost' if host == '0.0.0.0' else host}:{port}/docs")  # noqa: S104
     uvicorn.run(
         "userapi.main:app",
-        http="userapi.kit.web.protocol:BoundedProtocol",
+        http="userapi.server.protocol:BoundedProtocol",
         host=host,
         port=port,
         workers=workers,

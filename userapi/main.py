@@ -12,9 +12,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from userapi import __version__, settings
 from userapi.capabilities import CAPABILITIES, Settings
+from userapi.documentation import pages
 from userapi.errors import Refusal
 from userapi.kit import logs
-from userapi.kit.web import health, pages, problems
+from userapi.kit.web import problems
 from userapi.kit.web.edge import BodyLimit, Edge, LastResort
 from userapi.login import routes as login
 from userapi.services import Services
@@ -53,13 +54,13 @@ def create_app(settings: Settings, tell: Callable[[str], None] = lambda _: None)
         telemetry={"tracing": False, "metrics": False, "logs": False},  # looked for at every request
     )
     problems.install(app)
-    if settings.docs_enabled:
-        pages.install(app)
-    for router in (users.router, sessions.router, login.router, health.router):
+    for router in (users.router, sessions.router, login.router):
         app.include_router(router)
     for capability in CAPABILITIES:
         for router in capability.routers(settings):
             app.include_router(router)
+    if settings.docs_enabled:
+        pages.install(app)
     _add_layers(app, settings)
     return app
 

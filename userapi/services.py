@@ -7,10 +7,14 @@ from typing import Self
 
 from userapi.capabilities import CAPABILITIES, Settings
 from userapi.errors import DatabaseUnavailable
+from userapi.first_admin import rules as first_admin
 from userapi.kit import logs
 from userapi.kit.announcements import Announcement, Announcements
-from userapi.kit.database import Database, migrations
+from userapi.kit.database import Database
 from userapi.login.flow import Login
+from userapi.proof import credentials
+from userapi.proof.password_check import PasswordCheck
+from userapi.schema import migrations
 from userapi.security.hashing import Passwords
 from userapi.security.key_file import signing_keys
 from userapi.security.strength import Strength
@@ -18,8 +22,7 @@ from userapi.security.throttle import Throttle
 from userapi.security.tokens import Tokens
 from userapi.sessions.first_use import FirstUses
 from userapi.sessions.issuer import issuer
-from userapi.users import first_admin, rules
-from userapi.users.password_check import PasswordCheck
+from userapi.users.preparation import Preparation
 
 
 class Services:
@@ -36,9 +39,8 @@ class Services:
         self.throttle: Throttle | None = None
         if settings.throttle_enabled:
             self.throttle = Throttle(settings.throttle_storage_url, settings.forwarded_allow_ips)
-        self.password_check = PasswordCheck(
-            self.database, self.passwords, self.strength, self.throttle, self.announcements
-        )
+        self.password_check = PasswordCheck(self.database, self.passwords, self.throttle, self.announcements)
+        self.preparation = Preparation(self.database, self.passwords, self.strength, self.password_check)
         self.announcements.after_commit(Announcement, _log)
         first_admin.listen(self.announcements)
         for capability in CAPABILITIES:
@@ -88,7 +90,7 @@ class Services:
             self._issuer = await issuer(self.database)
             notes = await first_admin.make_first_admin(settings, self.database, self.passwords, self.strength)
         with suppress(DatabaseUnavailable):  # so many users that it takes too long: it is learned as they log in
-            self.passwords.expect(await self.database.read(rules.dearest_cost))
+            self.passwords.expect(await self.database.read(credentials.dearest_cost))
         assert self.login  # the signing key is read or made now, not at the first login
         return notes
 

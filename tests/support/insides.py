@@ -4,19 +4,20 @@ from userapi.capabilities import Settings
 from userapi.cli import cli
 from userapi.errors import ApiError, DatabaseUnavailable, ErrorCode
 from userapi.kit.announcements import Announcement, Announcements, announce
-from userapi.kit.database import Database, migrations
+from userapi.kit.database import Database
 from userapi.kit.web import addresses
 from userapi.kit.web.client import Client
 from userapi.kit.web.dependencies import client as client_dependency
+from userapi.listing import ListQuery, Page, find_page, finding
 from userapi.main import create_app
 from userapi.models import LoginSession, Timestamp, User, canonical, now
+from userapi.proof import guards
+from userapi.schema import migrations
 from userapi.security.counters import MOST, LocalCounters
 from userapi.security.hashing import FairQueue
 from userapi.security.strength import Strength, is_common
 from userapi.security.throttle import Budget, Throttle, known_devices, strangers
 from userapi.sessions.issuer import issuer
-from userapi.users import guards
-from userapi.users.listing import ListQuery, Page, find_page, finding
 
 __all__ = [
     "MOST",

@@ -9,13 +9,13 @@ from userapi.kit.announcements import Announcement, Announcements
 from userapi.kit.database import Database
 from userapi.kit.web.client import Client
 from userapi.models import now
+from userapi.proof.credentials import Credentials
+from userapi.proof.password_check import PasswordCheck
 from userapi.security.hashing import Passwords
 from userapi.security.tokens import ACCESS, REFRESH, Claims, Tokens
 from userapi.sessions import generations
 from userapi.sessions import rules as sessions
 from userapi.settings import CoreSettings
-from userapi.users.password_check import PasswordCheck
-from userapi.users.rules import Credentials
 
 ATTEMPTS = 2  # at a login: the hash may just have been renewed by another
 

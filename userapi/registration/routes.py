@@ -9,7 +9,7 @@ from userapi.models import UserPublic, UserRegister
 from userapi.registration.settings import RegistrationSettings
 from userapi.security.throttle import Throttle
 from userapi.users import answers, rules
-from userapi.users.dependencies import PasswordCheckDep
+from userapi.users.dependencies import PreparationDep
 from userapi.users.routes import CREATE
 
 router = openapi.router(
@@ -31,7 +31,7 @@ def routers(settings: RegistrationSettings) -> list[APIRouter]:
     responses=CREATE | openapi.responses(ErrorCode.TOO_MANY_REGISTRATIONS),
 )
 async def register(
-    new: UserRegister, database: DatabaseDep, check: PasswordCheckDep, client: ClientDep, request: Request
+    new: UserRegister, database: DatabaseDep, prepare: PreparationDep, client: ClientDep, request: Request
 ) -> Response:
     """Make an account for oneself."""
     services = request.app.state.services
@@ -41,5 +41,5 @@ async def register(
         if throttle is not None:
             await throttle.register(client.ip, services.settings.registrations_per_hour)
 
-    hashed_password = await check.prepare_user(new, client, admit)
+    hashed_password = await prepare.user(new, client, admit)
     return answers.created(await database.write(rules.create, new, hashed_password), request)

@@ -6,16 +6,16 @@ from typing import Annotated
 from fastapi import Depends, Header, Request
 
 from userapi.errors import ApiError, ErrorCode
-from userapi.users.password_check import PasswordCheck
+from userapi.users.preparation import Preparation
 from userapi.users.rules import Version
 
 _TAGS = re.compile(r'[\s,]*(?:W/)?"[^"]*"(?:\s*,[\s,]*(?:W/)?"[^"]*")*[\s,]*')
 _VERSION = re.compile(r'(?<=")([1-9][0-9]{0,9})(?=")')
 
 
-async def _password_check(request: Request) -> PasswordCheck:
-    check: PasswordCheck = request.app.state.services.password_check
-    return check
+async def _preparation(request: Request) -> Preparation:
+    found: Preparation = request.app.state.services.preparation
+    return found
 
 
 async def _if_match(
@@ -40,5 +40,5 @@ async def _if_match(
     return {int(version) for version in _VERSION.findall(given)}
 
 
-PasswordCheckDep = Annotated[PasswordCheck, Depends(_password_check)]
+PreparationDep = Annotated[Preparation, Depends(_preparation)]
 IfMatch = Annotated[Version, Depends(_if_match)]

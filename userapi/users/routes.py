@@ -9,12 +9,12 @@ from userapi.kit.database import Database
 from userapi.kit.web import openapi
 from userapi.kit.web.client import Client
 from userapi.kit.web.dependencies import ClientDep, DatabaseDep
+from userapi.listing import ListQuery, find_page, links
 from userapi.models import UserCreate, UserPatch, UserPublic, UserUpdate
 from userapi.sessions.caller import AdminDep, CallerDep, Target, TargetDep
 from userapi.users import answers, changes, rules
-from userapi.users.dependencies import IfMatch, PasswordCheckDep
-from userapi.users.listing import ListQuery, find_page, links
-from userapi.users.password_check import PasswordCheck
+from userapi.users.dependencies import IfMatch, PreparationDep
+from userapi.users.preparation import Preparation
 
 router = openapi.router(
     prefix="/users",
@@ -73,14 +73,14 @@ async def create_user(
     new: UserCreate,
     admin: AdminDep,
     database: DatabaseDep,
-    check: PasswordCheckDep,
+    prepare: PreparationDep,
     client: ClientDep,
     request: Request,
 ) -> Response:
     """Make a user (admins only). Making an admin needs a recent login."""
     if new.is_admin:
         admin.require_recent_login()
-    hashed_password = await check.prepare_user(new, client)
+    hashed_password = await prepare.user(new, client)
     return answers.created(await database.write(rules.create, new, hashed_password), request)
 
 
@@ -113,7 +113,7 @@ async def update_user(
     new: UserUpdate,
     version: IfMatch,
     database: DatabaseDep,
-    check: PasswordCheckDep,
+    prepare: PreparationDep,
     client: ClientDep,
 ) -> Response:
     """Change a user; what is absent or null stays. Only admins may change `is_admin` and `is_active`.
@@ -122,7 +122,7 @@ async def update_user(
     Changing one's own username and, for admins, another's password or e-mail address or who is an admin needs a recent
     login.
     """
-    return await _change(target, new.model_dump(exclude_none=True), version, database, check, client)
+    return await _change(target, new.model_dump(exclude_none=True), version, database, prepare, client)
 
 
 @router.patch("/{user_id}", response_model=UserPublic, responses=_CHANGE)
@@ -131,14 +131,14 @@ async def patch_user(
     new: UserPatch,
     version: IfMatch,
     database: DatabaseDep,
-    check: PasswordCheckDep,
+    prepare: PreparationDep,
     client: ClientDep,
 ) -> Response:
     """Change a user by a JSON merge patch (RFC 7396): what is absent stays, `"age": null` clears the age.
 
     Else as with PUT.
     """
-    return await _change(target, new.model_dump(), version, database, check, client)
+    return await _change(target, new.model_dump(), version, database, prepare, client)
 
 
 @router.delete(
@@ -159,10 +159,10 @@ async def _change(
     fields: dict[str, object],
     version: rules.Version,
     database: Database,
-    check: PasswordCheck,
+    prepare: Preparation,
     client: Client,
 ) -> Response:
-    change = await check.prepare_change(target.caller, target.user_id, fields, version, client)
+    change = await prepare.change(target.caller, target.user_id, fields, version, client)
     return answers.one(await database.write(changes.update, change))
 
 

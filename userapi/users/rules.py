@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import sqlalchemy
 from sqlalchemy import ColumnElement, Connection, bindparam, true
@@ -13,14 +13,12 @@ from userapi.errors import ApiError, ErrorCode
 from userapi.kit.announcements import Announcement, announce
 from userapi.kit.database import AskAfterRollback, RunAgain
 from userapi.models import USER_ROW, User, UserCreate, UserRegister, UserRow, canonical, row_of
+from userapi.proof import credentials
 from userapi.sessions import rules as sessions
 from userapi.sessions.rules import Caller
 
 Version = Collection[int] | None  # the versions a change is made for (`If-Match`); None for any
 
-_CREDENTIALS = sqlalchemy.select(
-    col(User.id), col(User.hashed_password), col(User.is_active), col(User.username_key), col(User.email_key)
-)
 _FIND = sqlalchemy.select(*USER_ROW).where(col(User.id) == bindparam("user_id"))
 _ACTIVE_ADMIN: ColumnElement[bool] = (col(User.is_admin) == true()) & (col(User.is_active) == true())
 
@@ -41,14 +39,6 @@ class UserDeleted(Announcement):
     by: int
 
 
-class Credentials(NamedTuple):
-    """What is needed to check a user's password."""
-
-    user_id: int
-    hashed_password: str
-    is_active: bool
-
-
 def find(connection: Connection, user_id: int) -> UserRow:
     """Return a user as it is now.
 
@@ -59,25 +49,6 @@ def find(connection: Connection, user_id: int) -> UserRow:
     if row is None:
         raise ApiError(ErrorCode.USER_NOT_FOUND)
     return UserRow._make(row)
-
-
-def credentials(connection: Connection, login: str) -> Credentials | None:
-    """Return the credentials of the user with this name or e-mail address, in any letter case; None for nobody."""
-    key = canonical(login)
-    if not key.isprintable():  # no name has such characters, and databases choke on some: NUL, lone surrogates
-        return None
-    column = col(User.email_key) if "@" in key else col(User.username_key)  # no username has an @
-    found = connection.execute(_CREDENTIALS.where(column == key)).one_or_none()
-    if found is None or key not in found[3:]:  # MySQL ignores trailing spaces
-        return None
-    return Credentials(found.id or 0, found.hashed_password, found.is_active)
-
-
-def dearest_cost(connection: Connection) -> int | None:
-    """Return the highest cost of bcrypt among all users' hashes; None if there are none."""
-    cost = sqlalchemy.func.max(sqlalchemy.func.substr(col(User.hashed_password), 5, 2))
-    dearest = connection.execute(sqlalchemy.select(cost).where(col(User.hashed_password).like("$2_$__$%"))).scalar_one()
-    return int(dearest) if dearest and dearest.isdigit() else None
 
 
 def any_user(connection: Connection) -> bool:
@@ -92,7 +63,7 @@ def require_free(connection: Connection, new: UserRegister) -> None:
         ApiError: username_taken, email_taken; the username is reported first.
     """
     for name, code in ((new.username, ErrorCode.USERNAME_TAKEN), (new.email, ErrorCode.EMAIL_TAKEN)):
-        if credentials(connection, name) is not None:
+        if credentials.find(connection, name) is not None:
             raise ApiError(code)
 
 

@@ -26,7 +26,6 @@ from userapi.kit.database.faults import (
     is_conflict,
     is_disconnect,
 )
-from userapi.kit.database.locks import MIGRATION_SECONDS, locked_mysql, locked_postgresql, locked_sqlite
 
 log = logging.getLogger(__name__)
 
@@ -113,20 +112,22 @@ class Database:
 
         return await self._mapped(self._run_in_turn(self._writing, unit))
 
-    async def migrate(self, work: Callable[[Connection], R]) -> R:
-        """Run `work` on a connection without time limits, one process at a time, and commit it."""
+    async def unlimited(self, work: Callable[[Connection], R], *, busy_seconds: float) -> R:
+        """Run `work` on a connection of its own without time limits; it commits by itself.
+
+        `busy_seconds` bound its wait for SQLite's write lock, in which nothing else is served.
+        """
         if self._sqlite:
-            patient = self._file if sqlite_file(self._url) is None else sqlite_engine(self._url, MIGRATION_SECONDS)
+            patient = self._file if sqlite_file(self._url) is None else sqlite_engine(self._url, busy_seconds)
             try:
                 with patient.connect() as connection:
-                    return locked_sqlite(connection, work)
+                    return work(connection)
             finally:
                 if patient is not self._file:
                     patient.dispose()
         engine = server_engine(self._url, limited=False, poolclass=NullPool)
-        locked = locked_postgresql if self._url.get_backend_name() == "postgresql" else locked_mysql
         async with engine.connect() as connection:
-            return await connection.run_sync(locked, work)
+            return await connection.run_sync(work)
 
     async def close(self) -> None:
         """Close all connections."""

@@ -1,22 +1,18 @@
 """A password is checked against an account: in turn, counted by the throttle, and in the same time for nobody."""
 
-from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from userapi.errors import ApiError, ErrorCode
 from userapi.kit.announcements import Announcement, Announcements
 from userapi.kit.database import Database
 from userapi.kit.web.client import Client
-from userapi.models import UserRegister, now
+from userapi.models import now
+from userapi.proof import credentials, guards
+from userapi.proof.credentials import Credentials
 from userapi.security import throttle
 from userapi.security.hashing import Passwords
-from userapi.security.strength import Strength
 from userapi.security.throttle import Budget, Throttle
 from userapi.sessions.rules import Caller
-from userapi.users import guards, rules
-from userapi.users.changes import Change, NewPassword
-from userapi.users.rules import Credentials, Version
 
 
 @dataclass(frozen=True)
@@ -45,13 +41,12 @@ class PasswordCheck:
         self,
         database: Database,
         passwords: Passwords,
-        strength: Strength,
         counting: Throttle | None,
         announcements: Announcements,
     ) -> None:
         """Check without counting failures if `counting` is None."""
         self._database, self._passwords, self._throttle = database, passwords, counting
-        self._strength, self._announcements = strength, announcements
+        self._announcements = announcements
 
     async def credentials(self, login: str, password: str, client: Client) -> Credentials | None:
         """Return the credentials of the active user with this name or address and password; None, if one is wrong.
@@ -59,7 +54,7 @@ class PasswordCheck:
         Raises:
             ApiError: too_many_attempts, overloaded, database_unavailable.
         """
-        found = await self._database.read(rules.credentials, login)
+        found = await self._database.read(credentials.find, login)
         await self._admit(found, login, client)
         account = throttle.strangers(found and found.user_id, login).key
         async with self._passwords.turn(client, account):
@@ -83,55 +78,21 @@ class PasswordCheck:
         if not await self._database.read(guards.is_known, found.user_id, client):
             await self._database.write(guards.remember, found.user_id, client, now())
 
-    async def prepare_user(
-        self, new: UserRegister, client: Client, admit: Callable[[], Awaitable[None]] | None = None
-    ) -> str:
-        """Return the hash of a new user's password; `admit` may refuse before anything is hashed.
-
-        A name that is taken is told before its password costs anything; the unique index decides in the end.
-
-        Raises:
-            ApiError: username_taken, email_taken, overloaded, database_unavailable, and what `Strength.require` says.
-        """
-        await self._strength.require(new.password, new.username, new.email)
-        await self._database.read(rules.require_free, new)
-        if admit is not None:
-            await admit()
-        return await self._passwords.hash(new.password, client)
-
-    async def prepare_change(
-        self, caller: Caller, user_id: int, fields: Mapping[str, Any], version: Version, client: Client
-    ) -> Change:
-        """Return a change of a user, with what it needs of bcrypt: the proof of the current password, the new hash.
-
-        Raises:
-            ApiError: current_password_required, current_password_incorrect, too_many_attempts, overloaded,
-                database_unavailable, user_not_found, and what `Strength.require` says of the new password.
-        """
-        change = Change(user_id, caller, fields, version)
-        password = fields.get("password")
-        if password:
-            self._strength.require_form(password)
-        if change.needs_current_password:
-            change = change._replace(verified_hash=await self._prove(caller, fields.get("current_password"), client))
-        if password:
-            user = caller.user if change.own else await self._database.read(rules.find, user_id)
-            names = fields.get("username") or user.username, fields.get("email") or user.email
-            await self._strength.require(password, *names)
-            change = change._replace(new_password=NewPassword(password, await self._passwords.hash(password, client)))
-        return change
-
-    async def _prove(self, caller: Caller, current_password: str | None, client: Client) -> str:
+    async def prove(self, caller: Caller, current_password: str | None, client: Client) -> str:
         """Return the hash that the caller's current password was found to have.
 
         Guesses have a budget of their own, which the database keeps for all processes: neither strangers at the login
         nor a thief of a token use up what the other has.
+
+        Raises:
+            ApiError: current_password_required, current_password_incorrect, too_many_attempts, overloaded,
+                database_unavailable.
         """
         if current_password is None:
             raise ApiError(ErrorCode.CURRENT_PASSWORD_REQUIRED)
         user_id, username = caller.user.id, caller.user.username
         async with self._passwords.turn(client, throttle.strangers(user_id, username).key):
-            found = await self._database.read(rules.credentials, username)
+            found = await self._database.read(credentials.find, username)
             if self._throttle is not None and (seconds := await self._database.write(guards.guess, user_id, now())):
                 self._announcements.tell(LoginThrottled(user_id, client.ip))
                 raise ApiError(ErrorCode.TOO_MANY_ATTEMPTS, retry_after=seconds)

@@ -13,9 +13,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from alembic import command
 from userapi.errors import DatabaseUnavailable, Refusal
-from userapi.kit.database.units import Database
+from userapi.kit.database import Database
+from userapi.schema import locks
 
-_ALEMBIC = Config(Path(__file__).parents[3] / "alembic.ini")
+_ALEMBIC = Config(Path(__file__).parents[2] / "alembic.ini")
 
 
 @contextmanager
@@ -68,7 +69,7 @@ async def upgrade(database: Database) -> tuple[str | None, str | None]:
     if before == wanted:
         return before, wanted
     try:
-        steps = await database.migrate(_upgrade)
+        steps = await locks.migrate(database, _upgrade)
     except CommandError as error:
         raise Refusal(f"the database's schema cannot be brought to head: {error}") from error
     return (before if steps else wanted), wanted

@@ -5,13 +5,28 @@ from typing import TypeVar
 
 from sqlalchemy import Connection, text
 
+from userapi.kit.database import Database
+
 R = TypeVar("R")
 
 MIGRATION_SECONDS = 600  # waiting for another process to end its migration
 MIGRATION_LOCK = 0x75736572  # any number, as long as nobody else uses it; "user" in ASCII
 
 
-def locked_sqlite(connection: Connection, work: Callable[[Connection], R]) -> R:
+async def migrate(database: Database, work: Callable[[Connection], R]) -> R:
+    """Run `work`, which changes the schema, without time limits and one process at a time, and commit it.
+
+    Raises:
+        RuntimeError: Another process has held the lock for ten minutes, or the work leaves rows that refer to nothing.
+    """
+
+    def locked(connection: Connection) -> R:
+        return _LOCKED[connection.dialect.name](connection, work)
+
+    return await database.unlimited(locked, busy_seconds=MIGRATION_SECONDS)
+
+
+def _locked_sqlite(connection: Connection, work: Callable[[Connection], R]) -> R:
     """Run `work` in one transaction that locks the file, with foreign keys off: rebuilding a table must not cascade.
 
     Raises:
@@ -31,7 +46,7 @@ def locked_sqlite(connection: Connection, work: Callable[[Connection], R]) -> R:
         connection.commit()
 
 
-def locked_postgresql(connection: Connection, work: Callable[[Connection], R]) -> R:
+def _locked_postgresql(connection: Connection, work: Callable[[Connection], R]) -> R:
     """Run `work`, which commits by itself, under an advisory lock of the session."""
     connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": MIGRATION_LOCK})
     connection.commit()  # or Alembic would take this for the caller's transaction and not commit its own
@@ -43,7 +58,7 @@ def locked_postgresql(connection: Connection, work: Callable[[Connection], R]) -
         connection.commit()
 
 
-def locked_mysql(connection: Connection, work: Callable[[Connection], R]) -> R:
+def _locked_mysql(connection: Connection, work: Callable[[Connection], R]) -> R:
     """Run `work`, which commits by itself, under a named lock of the database.
 
     Raises:
@@ -59,3 +74,11 @@ def locked_mysql(connection: Connection, work: Callable[[Connection], R]) -> R:
         connection.rollback()
         connection.execute(text(f"SELECT RELEASE_LOCK({name})"))
         connection.commit()
+
+
+_LOCKED = {
+    "sqlite": _locked_sqlite,
+    "postgresql": _locked_postgresql,
+    "mysql": _locked_mysql,
+    "mariadb": _locked_mysql,
+}

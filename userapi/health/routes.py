@@ -5,9 +5,10 @@ from typing import Literal
 from pydantic import BaseModel
 
 from userapi.errors import ApiError, DatabaseUnavailable, ErrorCode, Refusal
-from userapi.kit.database import migrations, within
+from userapi.kit.database import within
 from userapi.kit.web import openapi
 from userapi.kit.web.dependencies import DatabaseDep
+from userapi.schema import migrations
 
 READY_SECONDS = 2
 

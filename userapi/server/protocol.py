@@ -8,7 +8,7 @@ from typing import Any
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from userapi.kit.web.files import connection_limit
+from userapi.server.files import connection_limit
 
 MAX_HEAD_BYTES = 64 * 1024
 HEAD_SECONDS = 10  # from the first byte of a request to the end of its head

@@ -4,8 +4,8 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from userapi.listing.cursor import BY_ID, BY_MATCHING_NAME, SORTED, Order, Sort, keys_at
 from userapi.models import MAX_EMAIL
-from userapi.users.listing.cursor import BY_ID, BY_MATCHING_NAME, SORTED, Order, Sort, keys_at
 
 MAX_ROWS = 2**31 - 1
 

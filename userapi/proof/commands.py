@@ -6,20 +6,21 @@ import click
 
 from userapi.errors import ApiError, ErrorCode, Refusal
 from userapi.kit import commands
-from userapi.kit.database import Database, migrations
+from userapi.kit.database import Database
 from userapi.kit.web import addresses
 from userapi.models import now
+from userapi.proof import credentials, guards
+from userapi.schema import migrations
 from userapi.security import throttle
+from userapi.security.settings import SecuritySettings
 from userapi.security.throttle import Throttle
-from userapi.settings import CoreSettings
-from userapi.users import guards, rules
 
 
 class _Services(Protocol):
     """What this command needs of a running service."""
 
     @property
-    def settings(self) -> CoreSettings: ...
+    def settings(self) -> SecuritySettings: ...
 
     @property
     def database(self) -> Database: ...
@@ -54,7 +55,7 @@ def unlock(username: str | None, address: str | None) -> None:
 
 async def _forgiven(services: _Services, username: str) -> list[str]:
     """Forgive the guesses that the database counts; return the keys of what the throttle counts of a user."""
-    found = await services.database.read(rules.credentials, username)
+    found = await services.database.read(credentials.find, username)
     if found is None:
         raise ApiError(ErrorCode.USER_NOT_FOUND)
     await services.database.write(guards.forgive_guesses, found.user_id)

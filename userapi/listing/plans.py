@@ -36,8 +36,8 @@ from sqlalchemy import (
     union_all,
 )
 
+from userapi.listing.cursor import Order
 from userapi.models import USER_ROW, User, column
-from userapi.users.listing.cursor import Order
 
 Statement = TypeVar("Statement", Select[Any], CompoundSelect[Any])
 

@@ -6,11 +6,11 @@ from urllib.parse import urlencode
 
 from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, select, union_all
 
+from userapi.listing import plans
+from userapi.listing.cursor import BY_ID, BY_MATCHING_NAME, SORTED, cursor_at, keys_at
+from userapi.listing.plans import ByMatchingName, Conditions, FewThenSort, Filter, InOrder, Plan, Search
+from userapi.listing.query import MAX_ROWS, Filters, ListQuery
 from userapi.models import User, UserRow, canonical, column
-from userapi.users.listing import plans
-from userapi.users.listing.cursor import BY_ID, BY_MATCHING_NAME, SORTED, cursor_at, keys_at
-from userapi.users.listing.plans import ByMatchingName, Conditions, FewThenSort, Filter, InOrder, Plan, Search
-from userapi.users.listing.query import MAX_ROWS, Filters, ListQuery
 
 FEW = 5000  # users that are found and then sorted, rather than looked for in the order wanted
 LAST_CHARACTER = "\U0010ffff"

@@ -1,0 +1,1 @@
+"""The first admin, made when there are no users."""

@@ -1,0 +1,60 @@
+"""What is done before a unit that writes a user: bcrypt and the estimate take too long to wait for inside it."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from userapi.kit.database import Database
+from userapi.kit.web.client import Client
+from userapi.models import UserRegister
+from userapi.proof.password_check import PasswordCheck
+from userapi.security.hashing import Passwords
+from userapi.security.strength import Strength
+from userapi.sessions.rules import Caller
+from userapi.users import rules
+from userapi.users.changes import Change, NewPassword
+from userapi.users.rules import Version
+
+
+class Preparation:
+    """Checks and hashes passwords before users are made or changed."""
+
+    def __init__(self, database: Database, passwords: Passwords, strength: Strength, check: PasswordCheck) -> None:
+        """Hash with `passwords`, refuse by `strength`, and prove current passwords with `check`."""
+        self._database, self._passwords, self._strength, self._check = database, passwords, strength, check
+
+    async def user(self, new: UserRegister, client: Client, admit: Callable[[], Awaitable[None]] | None = None) -> str:
+        """Return the hash of a new user's password; `admit` may refuse before anything is hashed.
+
+        A name that is taken is told before its password costs anything; the unique index decides in the end.
+
+        Raises:
+            ApiError: username_taken, email_taken, overloaded, database_unavailable, and what `Strength.require` says.
+        """
+        await self._strength.require(new.password, new.username, new.email)
+        await self._database.read(rules.require_free, new)
+        if admit is not None:
+            await admit()
+        return await self._passwords.hash(new.password, client)
+
+    async def change(
+        self, caller: Caller, user_id: int, fields: Mapping[str, Any], version: Version, client: Client
+    ) -> Change:
+        """Return a change of a user, with what it needs of bcrypt: the proof of the current password, the new hash.
+
+        Raises:
+            ApiError: current_password_required, current_password_incorrect, too_many_attempts, overloaded,
+                database_unavailable, user_not_found, and what `Strength.require` says of the new password.
+        """
+        change = Change(user_id, caller, fields, version)
+        password = fields.get("password")
+        if password:
+            self._strength.require_form(password)
+        if change.needs_current_password:
+            verified_hash = await self._check.prove(caller, fields.get("current_password"), client)
+            change = change._replace(verified_hash=verified_hash)
+        if password:
+            user = caller.user if change.own else await self._database.read(rules.find, user_id)
+            names = fields.get("username") or user.username, fields.get("email") or user.email
+            await self._strength.require(password, *names)
+            change = change._replace(new_password=NewPassword(password, await self._passwords.hash(password, client)))
+        return change
