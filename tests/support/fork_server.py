@@ -11,6 +11,7 @@ import gc
 import importlib
 import json
 import os
+import pkgutil
 import runpy
 import selectors
 import signal
@@ -19,18 +20,17 @@ import struct
 import sys
 from typing import Any
 
+import userapi
+
 ANSWER = struct.Struct("i")
 LONGEST = 200_000  # bytes of a request
-# What starts import that serve on any of the databases, and importing of which starts no thread and opens no file.
-_PRELOADED = [
+# What a start imports only when it is needed: drivers of databases, parts of the server, the estimate of passwords.
+_LATE = [
     "asyncmy",
     "psycopg",
     "sqlalchemy.dialects.mysql.asyncmy",
     "sqlalchemy.dialects.postgresql.psycopg",
     "sqlalchemy.dialects.sqlite.aiosqlite",
-    "userapi.cli",
-    "userapi.kit.web.protocol",
-    "userapi.main",
     "uvicorn.lifespan.on",
     "uvicorn.loops.uvloop",
     "uvicorn.main",
@@ -118,8 +118,10 @@ def _become(args: list[str], env: dict[str, str], cwd: str) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # that of the terminal is for the tests, which end what they began
-    for name in _PRELOADED:
-        importlib.import_module(name)
+    own = [module.name for module in pkgutil.walk_packages(userapi.__path__, "userapi.")]
+    for name in [*own, *_LATE]:
+        if not name.endswith(".__main__"):
+            importlib.import_module(name)
     gc.collect()
     gc.freeze()  # so that the forks share what they do not change
     asked = ForkServer(socket.socket(fileno=int(sys.argv[1]))).serve()
