@@ -2,9 +2,9 @@
 
 Its one argument is the descriptor of a listening UNIX socket, which `forks` talks to. A request is one message: a JSON
 object, sent with three file descriptors, the standard streams. What runs in the fork is what `python -m` runs, with the
-arguments, the environment and the folder of the request. It is answered by the fork's process id and, once it has ended,
-its return code as `subprocess` has it, four bytes each. A fork is killed when whoever asked for it goes away, and all of
-them when the fork server's own standard input ends.
+arguments, the environment and the folder of the request. It is answered by the fork's process id and, once the fork has
+ended, its return code as `subprocess` has it, four bytes each. A fork is killed when whoever asked for it goes away, and
+all of them when the fork server's own standard input ends.
 """
 
 import gc

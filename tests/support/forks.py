@@ -27,9 +27,7 @@ def fork_server(env: Mapping[str, str], cwd: Path) -> Iterator[None]:
             listener.bind(path)
             listener.listen(64)
             command = [sys.executable, "-m", "tests.support.fork_server", str(listener.fileno())]
-            process = subprocess.Popen(
-                command, env=env, cwd=cwd, stdin=subprocess.PIPE, pass_fds=[listener.fileno()]
-            )
+            process = subprocess.Popen(command, env=env, cwd=cwd, stdin=subprocess.PIPE, pass_fds=[listener.fileno()])
         patch.setenv(_PATH, path)
         with process:  # it ends when its standard input does
             yield

@@ -46,9 +46,11 @@ def start(args: Sequence[str], streams: Sequence[int], env: dict[str, str], cwd:
     It is a fork of a process that has imported the service already, which spares a second. It is a fresh interpreter
     if that is asked for, and if a fork would not do: for other code, another `PYTHON...` setting, more processes.
     """
-    forked = args[0] in {"userapi", "uvicorn"} and "--workers" not in args and environment("").items() >= {
-        (name, value) for name, value in env.items() if name.startswith("PYTHON")
-    }
+    forked = (
+        args[0] in {"userapi", "uvicorn"}
+        and "--workers" not in args
+        and environment("").items() >= {(name, value) for name, value in env.items() if name.startswith("PYTHON")}
+    )
     if forked and not fresh and forks.available():
         return Forked(args, env, cwd, streams)
     stdin, stdout, stderr = streams

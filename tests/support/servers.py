@@ -3,14 +3,14 @@
 import os
 import signal
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self, TextIO
+from tempfile import TemporaryFile
+from typing import Any, BinaryIO, Self
 
 import httpx2 as httpx
 import sqlalchemy as sa
@@ -25,22 +25,27 @@ class Server:
     """A running service process and what it has printed."""
 
     process: Process
-    printed: TextIO
+    printed: BinaryIO  # the file that it prints to
     url: str
     base_url: str
-    output: list[str] = field(default_factory=list)
+    _lines: list[str] = field(default_factory=list)
+    _rest: bytes = b""  # of a line that was not complete when it was read
+    _read: int = 0
 
-    def __post_init__(self) -> None:
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self) -> None:
-        for line in self.printed:
-            self.output.append(line)
+    @property
+    def output(self) -> list[str]:
+        """The lines that it has printed so far."""
+        # `pread`, for the process writes where this file is at.
+        while not self.printed.closed and (read := os.pread(self.printed.fileno(), 2**20, self._read)):
+            self._read += len(read)
+            *lines, self._rest = (self._rest + read).split(b"\n")
+            self._lines += [f"{line.decode()}\n" for line in lines]
+        return self._lines
 
     @property
     def text(self) -> str:
-        return "".join(self.output)
+        """All that it has printed so far."""
+        return "".join(self.output) + self._rest.decode(errors="replace")
 
     @cached_property
     def engine(self) -> sa.Engine:
@@ -54,13 +59,13 @@ class Server:
     def wait(self, seconds: float = 60) -> Self:
         """Wait until it serves; raises if it does not."""
         deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline and self.process.poll() is None:
-            try:
-                with self.client(timeout=2) as http:
+        with self.client(timeout=2) as http:
+            while time.monotonic() < deadline and self.process.poll() is None:
+                try:
                     if http.get("/health/live").status_code == 200:
                         return self
-            except httpx.TransportError:
-                time.sleep(0.02)
+                except httpx.TransportError:
+                    time.sleep(0.02)
         self.stop()
         raise AssertionError(f"the service did not start:\n{self.text}")
 
@@ -73,8 +78,7 @@ class Server:
         except subprocess.TimeoutExpired:
             self.process.kill()
             code = self.process.wait()
-        self._reader.join(5)
-        self.printed.close()
+        assert self.output is self._lines  # read to its end, for those who look at it later
         if "engine" in vars(self):
             self.engine.dispose()
         return code
@@ -87,20 +91,19 @@ def launched(
     command: tuple[str, ...] = ("userapi", "serve"),
     cwd: Path = ROOT,
     fresh: bool = False,
-    **settings: str,
+    **settings: Any,
 ) -> Iterator[Server]:
     """A service process on a free port that may not answer yet, ended afterwards; `fresh` as for `start`."""
     port = free_port()
     args = [*command, "--port", str(port), *options]
-    output, shown = os.pipe()
-    with Path(os.devnull).open() as stdin, open(shown, "w") as stdout:
-        streams = [stdin.fileno(), stdout.fileno(), stdout.fileno()]
+    with TemporaryFile() as printed, Path(os.devnull).open() as stdin:
+        streams = [stdin.fileno(), printed.fileno(), printed.fileno()]
         process = start(args, streams, environment(url, **settings), cwd, fresh=fresh)
-    server = Server(process, open(output), url, f"http://127.0.0.1:{port}")
-    try:
-        yield server
-    finally:
-        server.stop()
+        server = Server(process, printed, url, f"http://127.0.0.1:{port}")
+        try:
+            yield server
+        finally:
+            server.stop()
 
 
 @contextmanager
