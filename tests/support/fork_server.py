@@ -3,8 +3,8 @@
 Its one argument is the descriptor of a listening UNIX socket, which `forks` talks to. A request is one message: a JSON
 object, sent with three file descriptors, the standard streams. What runs in the fork is what `python -m` runs, with the
 arguments, the environment and the folder of the request. It is answered by the fork's process id and, once the fork has
-ended, its return code as `subprocess` has it, four bytes each. A fork is killed when whoever asked for it goes away, and
-all of them when the fork server's own standard input ends.
+ended, its return code as `subprocess` has it, four bytes each. A fork is killed when whoever asked for it goes away,
+and all of them when the fork server's own standard input ends.
 """
 
 import gc
@@ -18,6 +18,7 @@ import signal
 import socket
 import struct
 import sys
+from contextlib import suppress
 from typing import Any
 
 import userapi
@@ -93,7 +94,8 @@ class ForkServer:
         os.close(descriptor)
         if connection in self._selector.get_map():
             self._selector.unregister(connection)
-            connection.send(ANSWER.pack(code))
+            with suppress(OSError):  # whoever asked may have gone just now
+                connection.send(ANSWER.pack(code))
         connection.close()
 
     def _leave(self) -> None:
