@@ -27,7 +27,7 @@ def log_in(server: Server, password: str, username: str = "admin") -> str:
 @pytest.mark.slow
 class TestFreshDirectory:
     def test_serve_makes_all_it_needs_and_shows_a_password_once(self, tmp_path: Path) -> None:
-        with serving("", SECRET_KEY="", cwd=tmp_path) as server:
+        with serving("", SECRET_KEY="", cwd=tmp_path, fresh=True) as server:
             [password] = MADE.findall(server.text)
             assert f"{server.base_url}/docs\n" in server.text
             token = log_in(server, password)
@@ -48,7 +48,7 @@ class TestFreshDirectory:
         assert (tmp_path / "mine.db").exists()
 
     def test_uvicorn_serves_as_well(self, tmp_path: Path) -> None:
-        with serving("", SECRET_KEY="", cwd=tmp_path, command=UVICORN) as server:
+        with serving("", SECRET_KEY="", cwd=tmp_path, command=UVICORN, fresh=True) as server:
             [password] = MADE.findall(server.text)
             log_in(server, password)
 
