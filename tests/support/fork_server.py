@@ -11,7 +11,6 @@ import gc
 import importlib
 import json
 import os
-import pkgutil
 import runpy
 import selectors
 import signal
@@ -21,12 +20,13 @@ import sys
 from contextlib import suppress
 from typing import Any
 
-import userapi
-
 ANSWER = struct.Struct("i")
 LONGEST = 200_000  # bytes of a request
-# What a start imports only when it is needed: drivers of databases, parts of the server, the estimate of passwords.
-_LATE = [
+# What each start imports; and what it does only when it is needed: drivers of databases, parts of the server, the
+# estimate of passwords.
+_LOADED = [
+    "userapi.cli",
+    "userapi.main",
     "asyncmy",
     "psycopg",
     "sqlalchemy.dialects.mysql.asyncmy",
@@ -120,10 +120,8 @@ def _become(args: list[str], env: dict[str, str], cwd: str) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # that of the terminal is for the tests, which end what they began
-    own = [module.name for module in pkgutil.walk_packages(userapi.__path__, "userapi.")]
-    for name in [*own, *_LATE]:
-        if not name.endswith(".__main__"):
-            importlib.import_module(name)
+    for name in _LOADED:
+        importlib.import_module(name)
     gc.collect()
     gc.freeze()  # so that the forks share what they do not change
     asked = ForkServer(socket.socket(fileno=int(sys.argv[1]))).serve()
