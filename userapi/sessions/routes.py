@@ -11,21 +11,11 @@ from userapi.models import MAX_ID, SessionPublic, UserId, now
 from userapi.sessions import rules
 from userapi.sessions.caller import Target, TargetDep
 
-router = openapi.router(
-    prefix="/users/{user_id}/sessions",
-    tags=["sessions"],
-    responses=openapi.responses(
-        ErrorCode.NOT_AUTHENTICATED,
-        ErrorCode.INVALID_TOKEN,
-        ErrorCode.NOT_ENOUGH_PERMISSIONS,
-        ErrorCode.USER_NOT_FOUND,
-        ErrorCode.DATABASE_UNAVAILABLE,
-    )
-    | openapi.INVALID,
-)
+router = openapi.router(prefix="/users/{user_id}/sessions", tags=["sessions"])
 
 
 @router.get("")
+@openapi.raises(ErrorCode.USER_NOT_FOUND)
 async def list_sessions(
     target: TargetDep,
     database: DatabaseDep,
@@ -40,6 +30,7 @@ async def list_sessions(
 
 
 @router.delete("", status_code=204)
+@openapi.raises(ErrorCode.USER_NOT_FOUND)
 async def end_sessions(target: TargetDep, database: DatabaseDep, *, keep_current: bool = False) -> None:
     """End all sessions of a user; with `keep_current`, all but the one of this request."""
     if not target.own:
@@ -48,7 +39,8 @@ async def end_sessions(target: TargetDep, database: DatabaseDep, *, keep_current
     await database.write(rules.end_all, target.user_id, _reason(target), keep=keep)
 
 
-@router.delete("/{session_id}", status_code=204, responses=openapi.responses(ErrorCode.SESSION_NOT_FOUND))
+@router.delete("/{session_id}", status_code=204)
+@openapi.raises(ErrorCode.SESSION_NOT_FOUND)
 async def end_session(
     target: TargetDep, session_id: Annotated[UserId, Path(description="A session's id")], database: DatabaseDep
 ) -> None:

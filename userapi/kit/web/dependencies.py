@@ -6,7 +6,7 @@ from fastapi import Depends, Request
 
 from userapi.errors import ApiError, ErrorCode
 from userapi.kit.database import Database
-from userapi.kit.web import addresses
+from userapi.kit.web import addresses, openapi
 from userapi.kit.web.client import Client
 
 
@@ -22,6 +22,7 @@ async def client(request: Request) -> Client:
     return Client(request.headers.get("user-agent"), addresses.plain(host), request.is_disconnected)
 
 
+@openapi.raises(ErrorCode.CROSS_SITE_REFUSED)
 async def _not_cross_site(request: Request) -> None:
     """Refuse what a page of another site asks for by a browser, unless its origin is allowed (Fetch Metadata)."""
     if request.headers.get("sec-fetch-site") == "cross-site":
