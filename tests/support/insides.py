@@ -5,7 +5,7 @@ from userapi.cli import cli
 from userapi.errors import ApiError, DatabaseUnavailable, ErrorCode
 from userapi.kit.announcements import Announcement, Announcements, announce
 from userapi.kit.database import Database
-from userapi.kit.web import addresses
+from userapi.kit.web import addresses, problems
 from userapi.kit.web.client import Client
 from userapi.kit.web.dependencies import client as client_dependency
 from userapi.listing import ListQuery, Page, find_page, finding
@@ -53,5 +53,6 @@ __all__ = [
     "known_devices",
     "migrations",
     "now",
+    "problems",
     "strangers",
 ]

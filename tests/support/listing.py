@@ -97,6 +97,11 @@ def links(answer: Any) -> dict[str, str]:
     return {relation: target for target, relation in found}
 
 
+def alone(listed: list[Row]) -> list[Row]:
+    """Users of a list as they are answered one by one: there the version is in the header `ETag`."""
+    return [{name: value for name, value in user.items() if name != "version"} for user in listed]
+
+
 def query_of(target: str) -> dict[str, str]:
     pairs = parse_qsl(urlsplit(target).query, keep_blank_values=True, strict_parsing=bool(urlsplit(target).query))
     assert len(dict(pairs)) == len(pairs)

@@ -33,12 +33,14 @@ _SHARED: Json = {
             "loc": {"type": "array", "items": _TEXT, "description": "Where, as `body`, `username`"},
             "msg": _TEXT | {"description": "For people"},
             "type": _TEXT | {"description": "The rule, for programs, as `string_too_short`"},
-            "ctx": {
-                "type": "object",
-                "description": "The rule's limits",
-                "properties": _NUMBERS | {"pattern": _TEXT, "expected": _TEXT},
-            },
+            "ctx": {"$ref": "#/components/schemas/Limits"},
         },
+    },
+    "Limits": {
+        "title": "Limits",
+        "description": "The limits of a broken rule, those that it has.",
+        "type": "object",
+        "properties": _NUMBERS | {"pattern": _TEXT, "expected": _TEXT},
     },
     "FieldError": {
         "title": "FieldError",
@@ -76,7 +78,7 @@ def schemas(codes: Iterable[ErrorCode], *, oauth: bool) -> Json:
 
 def _name(code: ErrorCode, oauth: bool) -> str:
     words = code.title().replace("_", "").removesuffix("Error")
-    return f"{'OAuth' if oauth else ''}{words}Error"
+    return f"{'Oauth' if oauth else ''}{words}Error"
 
 
 def _example(code: ErrorCode, oauth: bool) -> Json:

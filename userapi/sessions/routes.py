@@ -2,11 +2,12 @@
 
 from typing import Annotated
 
-from fastapi import Path, Query
+from fastapi import Path, Query, Request, Response
 
 from userapi.errors import ApiError, ErrorCode
 from userapi.kit.web import openapi
-from userapi.kit.web.dependencies import DatabaseDep
+from userapi.kit.web.dependencies import DatabaseDep, path_of
+from userapi.kit.web.links import links, numbered
 from userapi.models import MAX_ID, SessionPublic, UserId, now
 from userapi.sessions import rules
 from userapi.sessions.caller import Target, TargetDep
@@ -14,11 +15,13 @@ from userapi.sessions.caller import Target, TargetDep
 router = openapi.router(prefix="/users/{user_id}/sessions", tags=["sessions"])
 
 
-@router.get("")
+@router.get("", responses={200: {"headers": openapi.LINK}})
 @openapi.raises(ErrorCode.USER_NOT_FOUND)
 async def list_sessions(
     target: TargetDep,
     database: DatabaseDep,
+    request: Request,
+    response: Response,
     page: Annotated[int, Query(ge=1, le=MAX_ID // 100)] = 1,
     page_size: Annotated[int, Query(ge=1, le=100)] = 100,
 ) -> list[SessionPublic]:
@@ -26,7 +29,9 @@ async def list_sessions(
     if not target.own:
         await database.read(rules.require_user, target.user_id)
     caller = target.caller
-    return await database.read(rules.find_all, target.user_id, now(), caller.session_id, page, page_size)
+    found, more = await database.read(rules.find_all, target.user_id, now(), caller.session_id, page, page_size)
+    response.headers["Link"] = links(path_of(request), {"page_size": page_size}, numbered(page, more=more))
+    return found
 
 
 @router.delete("", status_code=204)

@@ -8,8 +8,9 @@ from userapi.errors import ErrorCode
 from userapi.kit.database import Database
 from userapi.kit.web import openapi
 from userapi.kit.web.client import Client
-from userapi.kit.web.dependencies import ClientDep, DatabaseDep
-from userapi.listing import ListQuery, find_page, links
+from userapi.kit.web.dependencies import ClientDep, DatabaseDep, path_of
+from userapi.kit.web.links import links
+from userapi.listing import ListQuery, find_page, kept, places
 from userapi.models import UserCreate, UserListed, UserPatch, UserPublic, UserUpdate
 from userapi.sessions.caller import AdminDep, CallerDep, Target, TargetDep
 from userapi.users import answers, changes, rules
@@ -21,8 +22,8 @@ router = openapi.router(prefix="/users", tags=["users"])
 _TAGGED: openapi.Responses = {200: {"headers": answers.ETAG}}
 _LISTED: openapi.Responses = {
     200: {
-        "headers": {
-            "Link": openapi.TEXT | {"description": "The pages around this one"},
+        "headers": openapi.LINK
+        | {
             "X-Total-Count": {"description": "With `total`", "schema": {"type": "integer"}},
         }
     }
@@ -72,7 +73,7 @@ async def list_users(_: AdminDep, database: DatabaseDep, request: Request) -> Re
     """List users (admins only). `Link` leads to the first, previous, next and, with `total`, last page (RFC 8288)."""
     query = _list_query(request)
     page = await database.read(find_page, query)
-    headers = {"Link": links(query, page, answers.path(request))}
+    headers = {"Link": links(path_of(request), kept(query), places(query, page))}
     if page.total is not None:
         headers["X-Total-Count"] = str(page.total)
     return answers.several(page.users, headers)

@@ -16,6 +16,12 @@ async def database(request: Request) -> Database:
     return found
 
 
+def path_of(request: Request) -> str:
+    """Return the path of a request as the client sees it, also under a prefix that a proxy cuts off."""
+    root: str = request.scope.get("root_path", "")
+    return f"{root}{request.scope['path'].removeprefix(root)}"
+
+
 async def client(request: Request) -> Client:
     """Return where the request comes from."""
     host = request.client.host if request.client else None

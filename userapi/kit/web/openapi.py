@@ -8,6 +8,7 @@ from fastapi import APIRouter
 from userapi.errors import ErrorCode
 
 TEXT = {"required": True, "schema": {"type": "string"}}  # a header of an answer
+LINK = {"Link": TEXT | {"description": "The pages around this one (RFC 8288)"}}
 
 Responses = dict[int | str, dict[str, Any]]  # what the document says of a route's answers, by status
 Call = TypeVar("Call", bound=Callable[..., Any])
