@@ -50,20 +50,21 @@ def find_page(connection: Connection, query: ListQuery) -> Page:
     return Page(cast("Sequence[UserRow]", shown), following, total, preceding)
 
 
-def places(query: ListQuery, page: Page) -> dict[str, dict[str, Any]]:
-    """Return where the pages around a page are: for each relation (RFC 8288) the parameters that lead there.
+def places(query: ListQuery, page: Page) -> dict[str, str]:
+    """Return where the pages around a page are: for each relation (RFC 8288) the parameter that leads there.
 
     A client that numbers the pages gets numbers. Another gets a cursor, which costs the same at any depth.
     """
     if "page" in query.model_fields_set:
         found = numbered(query.page, more=bool(page.next) and (query.page + 1) * query.page_size <= MAX_ROWS)
-        if page.next and "next" not in found:
-            found["next"] = {"after": page.next}
     else:
-        cursors = {"prev": {"before": page.prev}, "next": {"after": page.next}}
-        found = {"first": {}} | {relation: place for relation, place in cursors.items() if all(place.values())}
+        found = {"first": ""}
+    if page.prev:
+        found["prev"] = f"before={page.prev}"
+    if page.next and "next" not in found:
+        found["next"] = f"after={page.next}"
     if page.total is not None:
-        found["last"] = {"page": max(1, -(-page.total // query.page_size))}
+        found["last"] = f"page={max(1, -(-page.total // query.page_size))}"
     return found
 
 
