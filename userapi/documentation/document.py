@@ -140,6 +140,7 @@ def _split_grants(document: Json) -> None:
     }
     for name, (grant, required, useless) in grants.items():
         properties = {field: rule for field, rule in form["properties"].items() if field not in useless}
+        properties |= {field: properties[field] | {"minLength": 1} for field in required}
         properties["grant_type"] = {"type": "string", "enum": [grant]}
         schemas[name] = form | {"required": required, "properties": properties}
     [content] = document["paths"]["/token"]["post"]["requestBody"]["content"].values()

@@ -37,7 +37,6 @@ class ListQuery(Filters):
     page_size: int = Field(10, ge=1, le=100)
     q: Annotated[str | None, _OrNone] = Field(
         None,
-        min_length=1,
         max_length=MAX_EMAIL,
         pattern=r"^[^\x00]*$",
         description="Start of the username or of the e-mail address, in any letter case",
