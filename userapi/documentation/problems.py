@@ -23,36 +23,34 @@ _HEADERS: Json = {
 }
 REQUEST_ID: Json = {"X-Request-ID": {"required": True} | _HEADERS["X-Request-ID"]}
 _NUMBERS = {name: {"type": "number"} for name in sorted(problems.LIMITS - {"pattern", "expected"})}
+
+
+def _object(name: str, description: str, required: list[str], **properties: Json) -> Json:
+    head = {"title": name, "description": description, "type": "object"}
+    return head | ({"required": required} if required else {}) | {"properties": properties}
+
+
 _SHARED: Json = {
-    "Violation": {
-        "title": "Violation",
-        "description": "One broken rule of a request; the value that broke it is never repeated.",
-        "type": "object",
-        "required": ["loc", "msg", "type"],
-        "properties": {
-            "loc": {"type": "array", "items": _TEXT, "description": "Where, as `body`, `username`"},
-            "msg": _TEXT | {"description": "For people"},
-            "type": _TEXT | {"description": "The rule, for programs, as `string_too_short`"},
-            "ctx": {"$ref": "#/components/schemas/Limits"},
-        },
-    },
-    "Limits": {
-        "title": "Limits",
-        "description": "The limits of a broken rule, those that it has.",
-        "type": "object",
-        "properties": _NUMBERS | {"pattern": _TEXT, "expected": _TEXT},
-    },
-    "FieldError": {
-        "title": "FieldError",
-        "description": "What is wrong with a field.",
-        "type": "object",
-        "required": ["field", "code", "detail"],
-        "properties": {
-            "field": _TEXT,
-            "code": _TEXT | {"description": "The error's code, or the `type` of the broken rule"},
-            "detail": _TEXT | {"description": "For people"},
-        },
-    },
+    "Violation": _object(
+        "Violation",
+        "One broken rule of a request; the value that broke it is never repeated.",
+        ["loc", "msg", "type"],
+        loc={"type": "array", "items": _TEXT, "description": "Where, as `body`, `username`"},
+        msg=_TEXT | {"description": "For people"},
+        type=_TEXT | {"description": "The rule, for programs, as `string_too_short`"},
+        ctx={"$ref": "#/components/schemas/Limits"},
+    ),
+    "Limits": _object(
+        "Limits", "The limits of a broken rule, those that it has.", [], **_NUMBERS, pattern=_TEXT, expected=_TEXT
+    ),
+    "FieldError": _object(
+        "FieldError",
+        "What is wrong with a field.",
+        ["field", "code", "detail"],
+        field=_TEXT,
+        code=_TEXT | {"description": "The error's code, or the `type` of the broken rule"},
+        detail=_TEXT | {"description": "For people"},
+    ),
 }
 
 
@@ -106,13 +104,8 @@ def _schema(code: ErrorCode, oauth: bool) -> Json:
         properties["detail"] = {"type": "array", "items": {"$ref": "#/components/schemas/Violation"}}
     for name in {"code", "error", "field"} & example.keys():
         properties[name] = {"type": "string", "enum": [str(example[name])]}
-    return {
-        "title": _name(code, oauth),
-        "description": f"{code.words}.",
-        "type": "object",
-        "required": list(example),
-        "properties": {name: properties[name] for name in example},
-    }
+    chosen = {name: properties[name] for name in example}
+    return _object(_name(code, oauth), f"{code.words}.", list(example), **chosen)
 
 
 def _answer(codes: list[ErrorCode], oauth: bool) -> Json:

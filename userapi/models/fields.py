@@ -4,15 +4,7 @@ import re
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    EmailStr,
-    Field,
-    ValidationError,
-    ValidatorFunctionWrapHandler,
-    WrapValidator,
-)
+from pydantic import AfterValidator, BeforeValidator, EmailStr, Field, ValidationError, WrapValidator
 from pydantic_core import PydanticCustomError
 from sqlalchemy import Dialect, String
 from sqlalchemy.dialects.mysql import DATETIME
@@ -71,15 +63,15 @@ def _key_fits(email: str) -> str:
     return email
 
 
-def _named(email: Any, check: ValidatorFunctionWrapHandler) -> Any:
+def _named(email: Any, check: Any) -> Any:
     """Give what is no e-mail address a type of its own, for programs to translate."""
     try:
         return check(email)
     except ValidationError as error:
-        if error.errors()[0]["type"] != "value_error":
-            raise
-        words: Any = error.errors()[0]["msg"]
-        raise PydanticCustomError("email_invalid", words) from None
+        [found] = error.errors()
+        if found["type"] == "value_error":
+            raise PydanticCustomError("email_invalid", found["msg"]) from None
+        raise
 
 
 def _plain_number(user_id: Any) -> Any:
@@ -103,12 +95,8 @@ def _hashable(password: str) -> str:
 
 UserId = Annotated[int, Field(ge=1, le=MAX_ID), BeforeValidator(_plain_number)]
 Username = Annotated[str, Field(min_length=3, max_length=20, pattern=r"^[a-zA-Z0-9_]+$", examples=["alice"])]
-Email = Annotated[
-    EmailStr,
-    Field(max_length=MAX_EMAIL, examples=["alice@example.com"]),
-    AfterValidator(_key_fits),
-    WrapValidator(_named),
-]
+_Address = Annotated[EmailStr, Field(max_length=MAX_EMAIL, examples=["alice@example.com"])]
+Email = Annotated[_Address, AfterValidator(_key_fits), WrapValidator(_named)]
 Age = Annotated[int, Field(ge=1, le=120, examples=[42]), BeforeValidator(_no_truth_value)]
 Password = Annotated[
     str,

@@ -52,9 +52,8 @@ def body(error: ApiError) -> Body:
     if error.code.field:
         found["field"] = error.code.field
     if error.loc:
-        found["errors"] = [
-            {"field": each.loc[1], "code": each.rule, "detail": str(each)} for each in (error, *error.others)
-        ]
+        all_of_them = (error, *error.others)
+        found["errors"] = [{"field": each.loc[-1], "code": each.rule, "detail": str(each)} for each in all_of_them]
     return found
 
 
