@@ -17,6 +17,7 @@ from userapi.security.counters import MOST, LocalCounters
 from userapi.security.hashing import FairQueue
 from userapi.security.strength import Strength, is_common
 from userapi.security.throttle import Budget, Throttle, known_devices, strangers
+from userapi.services import Services
 from userapi.sessions.issuer import issuer
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "LocalCounters",
     "LoginSession",
     "Page",
+    "Services",
     "Settings",
     "Strength",
     "Throttle",

@@ -164,8 +164,11 @@ def _describe(operation: Json) -> None:
 def _refuse(operation: Json, codes: Set[ErrorCode], *, oauth: bool) -> Json:
     """Add an operation's errors to its answers, and return their schemas."""
     if "requestBody" in operation:
-        codes |= {*problems.ANY_BODY}
-    if "requestBody" in operation or "parameters" in operation:
+        codes |= {ErrorCode.UNSUPPORTED_MEDIA_TYPE}
+    json_body = "application/json" in operation.get("requestBody", {}).get("content", {})
+    if json_body:
+        codes |= {ErrorCode.BAD_REQUEST}  # not UTF-8, for instance
+    if json_body or "parameters" in operation:  # whatever a form sends is a text: its route says what may be wrong
         codes |= {ErrorCode.VALIDATION_ERROR}
     kept = {status: answer for status, answer in operation["responses"].items() if int(status) < 400}
     operation["responses"] = kept | problems.answers(codes, oauth=oauth)

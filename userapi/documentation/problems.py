@@ -12,7 +12,6 @@ from userapi.kit.web import openapi, problems
 Json = dict[str, Any]
 
 ANY_REQUEST = (ErrorCode.METHOD_NOT_ALLOWED, ErrorCode.PAYLOAD_TOO_LARGE, ErrorCode.INTERNAL_ERROR)
-ANY_BODY = (ErrorCode.BAD_REQUEST, ErrorCode.UNSUPPORTED_MEDIA_TYPE)  # malformed, or of another kind
 
 _TEXT: Json = {"type": "string"}
 _HEADERS: Json = {

@@ -59,6 +59,7 @@ class TokenResponse(BaseModel):
     ErrorCode.INVALID_CREDENTIALS,
     ErrorCode.INVALID_GRANT,
     ErrorCode.UNSUPPORTED_GRANT_TYPE,
+    ErrorCode.VALIDATION_ERROR,
     ErrorCode.TOO_MANY_ATTEMPTS,
     ErrorCode.OVERLOADED,
 )
