@@ -56,6 +56,8 @@ def tools() -> Path:
     """The folder `node_modules` with the tools that npm installs."""
     if not shutil.which("npm"):
         skip_without(NAME, "there is no npm")
+    if int(run("node", "--version", cwd=HERE)[1:].partition(".")[0]) < 20:
+        skip_without(NAME, "node is older than 20")
     with installed("npm", HERE / "package-lock.json") as (folder, there):
         if not there:
             for name in ("package.json", "package-lock.json"):
