@@ -8,13 +8,18 @@ from typing import Any
 import click
 from fastapi import APIRouter
 
+from userapi.events import background as events_background
+from userapi.events import routes as events_routes
+from userapi.events import rules as events
+from userapi.events.commands import events as events_command
+from userapi.events.settings import EventSettings
 from userapi.health import routes as health
 from userapi.kit.announcements import Announcements
 from userapi.registration import routes as registration
 from userapi.registration.settings import RegistrationSettings
 
 
-class Settings(RegistrationSettings):
+class Settings(EventSettings, RegistrationSettings):
     """All settings: a capability that has some is one of the bases here."""
 
 
@@ -33,4 +38,11 @@ class Capability:
 CAPABILITIES: list[Capability] = [
     Capability("health", routers=lambda _: [health.router]),
     Capability("registration", routers=registration.routers),
+    Capability(
+        "events",
+        routers=lambda _: [events_routes.router],
+        commands=[events_command],
+        listen=events.listen,
+        background=events_background.work,
+    ),
 ]

@@ -58,7 +58,7 @@ class Services:
     @cached_property
     def login(self) -> Login:
         """Return what grants tokens."""
-        return Login(self.settings, self.database, self.passwords, self.tokens, self.password_check, self.announcements)
+        return Login(self.settings, self.database, self.passwords, self.tokens, self.password_check)
 
     async def __aenter__(self) -> Self:
         """Return itself."""

@@ -3,6 +3,7 @@
 
 from userapi.models.base import Model, column
 from userapi.models.deployment import Deployment
+from userapi.models.events import MAX_EVENT_ID, OPERATOR, Event, EventName, EventPublic
 from userapi.models.fields import (
     MAX_EMAIL,
     MAX_ID,
@@ -19,6 +20,7 @@ from userapi.models.fields import (
     now,
 )
 from userapi.models.guards import KnownDevice, PasswordGuesses, Unlock
+from userapi.models.ocsf import ocsf
 from userapi.models.sessions import LoginSession, SessionPublic
 from userapi.models.users import (
     PUBLIC_FIELDS,

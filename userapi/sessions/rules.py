@@ -46,19 +46,36 @@ _SHOWN: tuple[Any, ...] = (
 
 
 @dataclass(frozen=True)
-class SessionRevoked(Announcement):
-    """A session was ended before its time, or the `sessions` of a user with these ids, but not the one `kept`.
+class LoginSucceeded(Announcement):
+    """A user has logged in with its password."""
 
-    For a copied refresh token, `ip` is where it came from, `session_ip` where the session was last refreshed from.
-    """
+    user_id: int
+    session_id: int
+    ip: str | None
+
+
+@dataclass(frozen=True)
+class SessionRevoked(Announcement):
+    """A session was ended before its time, or the `sessions` of a user with these ids, but not the one `kept`."""
 
     user_id: int
     reason: str
     session_id: int | None = None
     sessions: str | None = None
     kept: int | None = None
-    ip: str | None = None
-    session_ip: str | None = None
+
+
+@dataclass(frozen=True)
+class RefreshReused(Announcement):
+    """A refresh token was used again, so it was copied, and its session is ended.
+
+    `ip` is where it came from, `session_ip` where the session was last refreshed from.
+    """
+
+    user_id: int
+    session_id: int
+    ip: str | None
+    session_ip: str | None
 
 
 @dataclass(frozen=True)
@@ -162,6 +179,7 @@ def begin(
     )
     db.add(begun)
     db.flush()
+    announce(db, LoginSucceeded(user_id, begun.id or 0, client.ip))
     return current(begun)
 
 
