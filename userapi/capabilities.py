@@ -1,12 +1,13 @@
 """The one list of what the service can do beyond users and login: here a capability is plugged in, or left out."""
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from typing import Any
 
 import click
 from fastapi import APIRouter
+from sqlalchemy import Connection
 
 from userapi.events import background as events_background
 from userapi.events import routes as events_routes
@@ -15,11 +16,15 @@ from userapi.events.commands import events as events_command
 from userapi.events.settings import EventSettings
 from userapi.health import routes as health
 from userapi.kit.announcements import Announcements
+from userapi.metrics import background as metrics
+from userapi.metrics import endpoint, traces
+from userapi.metrics.rules import sessions_alive
+from userapi.metrics.settings import MetricSettings
 from userapi.registration import routes as registration
 from userapi.registration.settings import RegistrationSettings
 
 
-class Settings(EventSettings, RegistrationSettings):
+class Settings(EventSettings, MetricSettings, RegistrationSettings):
     """All settings: a capability that has some is one of the bases here."""
 
 
@@ -33,6 +38,10 @@ class Capability:
     listen: Callable[[Announcements], None] = lambda _: None  # subscribe to what rules announce
     # Work beside the requests of each worker, given the services: begun before the first request, ended after the last.
     background: Callable[[Any], AbstractAsyncContextManager[None]] | None = None
+    options: Callable[[Settings], Mapping[str, Any]] = lambda _: {}  # of FastAPI
+    # Work of the process of `serve`, given the address it listens on and whether its workers are other processes.
+    beside: Callable[[Settings, str, bool], AbstractContextManager[Any]] = lambda *_: nullcontext()
+    counts: Mapping[str, Callable[[Connection], int]] = field(default_factory=dict)  # gauges of the metrics, by name
 
 
 CAPABILITIES: list[Capability] = [
@@ -44,5 +53,12 @@ CAPABILITIES: list[Capability] = [
         commands=[events_command],
         listen=events.listen,
         background=events_background.work,
+    ),
+    Capability(
+        "metrics",
+        options=traces.options,
+        background=metrics.work,
+        beside=endpoint.served,
+        counts={"sessions_alive": sessions_alive},
     ),
 ]

@@ -42,6 +42,9 @@ def create_app(settings: Settings, tell: Callable[[str], None] = lambda _: None)
                     await stack.enter_async_context(capability.background(services))
             yield
 
+    options: dict[str, Any] = {"telemetry": {"tracing": False, "metrics": False, "logs": False}}  # else looked for
+    for capability in CAPABILITIES:
+        options |= capability.options(settings)
     app = FastAPI(
         title="userapi",
         summary="User accounts: login, administration, self-service",
@@ -51,7 +54,7 @@ def create_app(settings: Settings, tell: Callable[[str], None] = lambda _: None)
         docs_url=None,  # see `pages`
         redoc_url=None,
         redirect_slashes=False,
-        telemetry={"tracing": False, "metrics": False, "logs": False},  # looked for at every request
+        **options,
     )
     problems.install(app)
     if settings.docs_enabled:
