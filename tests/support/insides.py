@@ -14,6 +14,7 @@ from userapi.listing import ListQuery, Page, find_page, finding
 from userapi.main import create_app
 from userapi.models import Event, EventName, EventPublic, LoginSession, Timestamp, User, canonical, now, ocsf
 from userapi.proof import guards
+from userapi.proof.password_check import LoginFailed
 from userapi.schema import migrations
 from userapi.security.counters import MOST, LocalCounters
 from userapi.security.hashing import FairQueue
@@ -37,6 +38,7 @@ __all__ = [
     "FairQueue",
     "ListQuery",
     "LocalCounters",
+    "LoginFailed",
     "LoginSession",
     "Page",
     "Settings",
