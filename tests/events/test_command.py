@@ -64,14 +64,8 @@ class TestFollow:
     def test_prints_what_happens_once_each(self, api: Api) -> None:
         assert api.admin.token
         program = [sys.executable, "-m", "userapi", "events", "--follow", "--jsonl"]
-        with subprocess.Popen(
-            program,
-            cwd=ROOT,
-            env=environment(api.server.url),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as process:
+        settings = environment(api.server.url)
+        with subprocess.Popen(program, cwd=ROOT, env=settings, stdout=subprocess.PIPE, text=True) as process:
             try:
                 assert process.stdout
                 names = [json.loads(process.stdout.readline())["name"]]  # by now it follows

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
+from sqlmodel import col
 
 from tests.support.databases import sync_engine
 from tests.support.insides import Announcement, Database, Event, EventName, LoginFailed, event_rules, event_work, now
@@ -22,7 +23,7 @@ def write_days(url: str, ages: list[float], each: int = 1) -> None:
 def ages(url: str) -> list[int]:
     """The ages in days of what is there, each once."""
     with sync_engine(url).begin() as connection:
-        return sorted({round((now() - at) / DAY) for at in connection.scalars(sa.select(Event.at))})
+        return sorted({round((now() - at) / DAY) for at in connection.scalars(sa.select(col(Event.at)))})
 
 
 def on(url: str, work: Callable[[Database], Awaitable[None]]) -> None:
@@ -73,7 +74,7 @@ class TestFlood:
             assert not writer._counts
 
         on(url, flooded)
-        columns = sa.select(Event.user_id, Event.address, Event.details)
+        columns = sa.select(col(Event.user_id), col(Event.address), col(Event.details))
         with sync_engine(url).begin() as connection:
             return [tuple(row) for row in connection.execute(columns)]
 
@@ -103,7 +104,7 @@ class TestFlood:
 
         on(url, away)
         with sync_engine(url).begin() as connection:
-            assert connection.scalars(sa.select(Event.details)).all() == [{"count": 2}]
+            assert connection.scalars(sa.select(col(Event.details))).all() == [{"count": 2}]
 
 
 class TestNames:

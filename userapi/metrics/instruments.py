@@ -32,7 +32,7 @@ def _gauge(name: str, text: str, labels: tuple[str, ...] = (), mode: Any = "live
 connections = _gauge("userapi_connections_in_use", "Connections to the database in use, by kind of unit", ("kind",))
 hashing = _gauge("userapi_bcrypt_queue", "Passwords that are hashed or wait for it")
 storage_up = _gauge(
-    "userapi_throttle_storage_up", "Whether the shared storage of the throttle answers; 1 without one", mode="livemin"
+    "userapi_throttle_storage_up", "Whether the throttle's shared storage answers, if there is one", mode="livemin"
 )
 counted = _gauge("userapi_rows", "Rows of the database that capabilities count, by name", ("name",), "livemostrecent")
 
