@@ -40,11 +40,11 @@ async def of_statements(services: Any) -> AsyncIterator[None]:
 def _provider(endpoint: str) -> Any:
     """Return what sends spans to a collector. The libraries read OpenTelemetry's other variables themselves."""
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415 - as above
-    from opentelemetry.sdk.resources import Resource  # noqa: PLC0415 - as above
+    from opentelemetry.sdk.resources import OTELResourceDetector, Resource  # noqa: PLC0415 - as above
     from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415 - as above
     from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415 - as above
 
-    provider = TracerProvider(resource=Resource({"service.name": "userapi"}).merge(Resource.create()))
+    provider = TracerProvider(resource=Resource({"service.name": "userapi"}).merge(OTELResourceDetector().detect()))
     exporter = OTLPSpanExporter(f"{endpoint.rstrip('/')}/v1/traces")
     provider.add_span_processor(BatchSpanProcessor(exporter))
     return provider
