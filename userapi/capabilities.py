@@ -14,6 +14,7 @@ from userapi.events import routes as events_routes
 from userapi.events import rules as events
 from userapi.events.commands import events as events_command
 from userapi.events.settings import EventSettings
+from userapi.first_admin.settings import FirstAdminSettings
 from userapi.health import routes as health
 from userapi.kit.announcements import Announcements
 from userapi.metrics import background as metrics
@@ -22,10 +23,11 @@ from userapi.metrics.rules import sessions_alive
 from userapi.metrics.settings import MetricSettings
 from userapi.registration import routes as registration
 from userapi.registration.settings import RegistrationSettings
+from userapi.security.settings import SecuritySettings
 
 
-class Settings(EventSettings, MetricSettings, RegistrationSettings):
-    """All settings: a capability that has some is one of the bases here."""
+class Settings(EventSettings, FirstAdminSettings, MetricSettings, RegistrationSettings, SecuritySettings):
+    """All settings: a room that has some is one of the bases here."""
 
 
 @dataclass(frozen=True)

@@ -57,13 +57,13 @@ def create_app(settings: Settings, tell: Callable[[str], None] = lambda _: None)
         **options,
     )
     problems.install(app)
-    if settings.docs_enabled:
-        pages.install(app)
     for router in (users.router, sessions.router, login.router):
         app.include_router(router)
     for capability in CAPABILITIES:
         for router in capability.routers(settings):
             app.include_router(router)
+    if settings.docs_enabled:
+        pages.install(app)
     _add_layers(app, settings)
     return app
 

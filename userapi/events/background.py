@@ -44,26 +44,22 @@ class Writer:
         minute = now().replace(second=0, microsecond=0)
         self._add(Counted(minute, announcement.name, announcement.user_id, addresses.plain(announcement.ip)), 1)
 
-    def write(self, row: dict[str, Any]) -> None:
-        """Write an event later."""
-        self._rows.append(row)
+    def make_up(self, announcement: LoginSucceeded) -> None:
+        """Write the event of a login later, if it could not be written with it."""
+        if rules.was_postponed():
+            self._rows.append(rules.row_of(announcement))
 
     async def flush(self) -> None:
         """Write all that is there, one flush at a time; what cannot be written now is kept for the next time."""
         async with self._turn:
-            await self._flush()
-
-    async def _flush(self) -> None:
-        counts = list(self._counts.items())
-        self._counts.clear()
-        rows, self._rows = list(self._rows), deque(maxlen=MOST)
-        for batch in (counts[begin : begin + BATCH] for begin in range(0, len(counts), BATCH)):
-            if not await self._done(rules.add_counts, batch):
-                for counted, many in batch:
-                    self._add(counted, many)
-        for row in rows:
-            if not await self._done(rules.write, row):
-                self._rows.append(row)
+            counts, rows = list(self._counts.items()), list(self._rows)
+            self._counts.clear()
+            self._rows.clear()
+            for batch in (counts[begin : begin + BATCH] for begin in range(0, len(counts), BATCH)):
+                if not await self._done(rules.add_counts, batch):
+                    for counted, many in batch:
+                        self._add(counted, many)
+            self._rows.extend([row for row in rows if not await self._done(rules.write, row)])
 
     def _add(self, counted: Counted, many: int) -> None:
         if len(self._counts) >= MOST and counted not in self._counts:
@@ -85,7 +81,7 @@ async def work(services: Any) -> AsyncIterator[None]:
     database, writer = services.database, Writer(services.database)
     services.announcements.after_commit(LoginFailed, writer.count)
     services.announcements.after_commit(LoginLocked, writer.count)
-    services.announcements.after_commit(LoginSucceeded, rules.postponed(writer.write))
+    services.announcements.after_commit(LoginSucceeded, writer.make_up)
     repeated: list[tuple[float, Callable[[], Awaitable[None]]]] = [
         (FLUSH_SECONDS, lambda: asyncio.shield(writer.flush())),
         (ERASE_SECONDS, lambda: _to_the_end(database, rules.erase_rest)),

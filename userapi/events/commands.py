@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import click
 
@@ -17,13 +17,6 @@ NEWEST = 100  # that are printed where no other beginning is named
 CHUNK = 1000  # read at once
 POLL_SECONDS = 1
 OVERLAP = 500  # ids below the last one that are looked at again: a unit that took an id early may commit late
-
-
-class _Services(Protocol):
-    """What this command needs of a running service."""
-
-    @property
-    def database(self) -> Database: ...
 
 
 @click.command()
@@ -42,36 +35,26 @@ def events(follow: bool, after: int | None, form: str | None) -> None:
     }
     line = forms[form]
 
-    async def printed(services: _Services) -> None:
+    async def printed(services: Any) -> None:
         await migrations.require_head(services.database)
-        begin = await _print_all(services.database, after, line)
-        if follow:
-            await _follow(services.database, begin, line)
+        begin = await services.database.read(listing.newest_id) - NEWEST if after is None else after
+        await _print(services.database, begin, line, follow)
 
     commands.run(printed)
 
 
-async def _print_all(database: Database, after: int | None, line: Callable[[EventPublic], str]) -> int:
-    """Print what there is by now; return the id of the last event."""
-    last = max(await database.read(listing.newest_id) - NEWEST, 0) if after is None else after
-    while found := await database.read(listing.find_newer, last, CHUNK):
-        for event in found:
-            click.echo(line(event))
-        last = found[-1].id
-    return last
-
-
-async def _follow(database: Database, begin: int, line: Callable[[EventPublic], str]) -> None:
-    printed = {event.id for event in await database.read(listing.find_newer, begin - OVERLAP, OVERLAP)}
-    last = begin
+async def _print(database: Database, begin: int, line: Callable[[EventPublic], str], follow: bool) -> None:
+    last, printed = begin, set[int]()
     while True:
-        for event in await database.read(listing.find_newer, max(last - OVERLAP, 0), CHUNK):
-            if event.id not in printed:
-                click.echo(line(event))
-            printed.add(event.id)
-            last = max(last, event.id)
-        printed = {event_id for event_id in printed if event_id > last - OVERLAP}
-        await asyncio.sleep(POLL_SECONDS)
+        found = await database.read(listing.find_newer, max(last - OVERLAP, begin), CHUNK)
+        new = [event for event in found if event.id not in printed]
+        for event in new:
+            click.echo(line(event))
+        last, printed = max([last, *(event.id for event in new)]), {event.id for event in found}
+        if not new and not follow:
+            return
+        if not new:
+            await asyncio.sleep(POLL_SECONDS)
 
 
 def _text(event: EventPublic) -> str:

@@ -1,18 +1,17 @@
 """Pages of events, the newest first; what is older follows a cursor at the same cost at any depth."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, NamedTuple
 from urllib.parse import urlencode
 
 import sqlalchemy
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import Field, TypeAdapter
 from sqlalchemy import ColumnElement, Connection, func
 
+from userapi.errors import ApiError, ErrorCode
 from userapi.listing.cursor import Order, cursor_at, keys_at
-from userapi.models import MAX_EVENT_ID, OPERATOR, Event, EventName, EventPublic, UserId, column
+from userapi.models import MAX_EVENT_ID, OPERATOR, ActivityQuery, Event, EventName, EventPublic, Instant, column
 
-Instant = Annotated[AwareDatetime, Field(ge=datetime(1970, 1, 1, tzinfo=UTC), le=datetime(9000, 1, 1, tzinfo=UTC))]
 _EventId = Annotated[int, Field(ge=1, le=MAX_EVENT_ID)]
 _at, _id = column(Event.at), column(Event.id)
 _NEWEST_FIRST = Order("events", (_at, _id), TypeAdapter(tuple[Instant, _EventId]), descending=True)
@@ -25,31 +24,6 @@ _FILTERS = {"user_id": column(Event.user_id), "actor_id": column(Event.actor_id)
 _ABSENT: dict[type, Any] = {int: -1, EventName: ""}
 
 
-class ActivityQuery(BaseModel):
-    """Which events of one user to list. An unknown parameter is refused."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    name: EventName | None = Field(None, description="Only events of this name")
-    since: Instant | None = Field(None, description="Only events from this instant on")
-    until: Instant | None = Field(None, description="Only events before this instant")
-    page_size: int = Field(10, ge=1, le=100)
-    after: str | None = Field(None, max_length=200, description="A cursor from `Link`: the older events after it")
-
-    @model_validator(mode="after")
-    def _known_cursor(self) -> Self:
-        if self.after is not None:
-            keys_at(self.after, _NEWEST_FIRST)
-        return self
-
-
-class EventQuery(ActivityQuery):
-    """Which events to list."""
-
-    user_id: UserId | None = Field(None, description="Only what is about this user")
-    actor_id: UserId | Literal["operator"] | None = Field(None, description="Only what this user did, or a command")
-
-
 class Page(NamedTuple):
     """Some events, and the cursor of those that follow, if any."""
 
@@ -58,7 +32,11 @@ class Page(NamedTuple):
 
 
 def find_page(connection: Connection, query: ActivityQuery, user_id: int | None) -> Page:
-    """Return a page of events, of all that are asked for or of those about a user."""
+    """Return a page of events, of all that are asked for or of those about a user.
+
+    Raises:
+        ApiError: validation_error; the cursor is none.
+    """
     found = sqlalchemy.select(*_COLUMNS).where(*_conditions(query, user_id))
     rows = connection.execute(found.order_by(_at.desc(), _id.desc()).limit(query.page_size + 1)).all()
     shown = rows[: query.page_size]
@@ -97,7 +75,10 @@ def _conditions(query: ActivityQuery, user_id: int | None) -> list[ColumnElement
     conditions: list[ColumnElement[bool]] = [*(found == value for found, value in wanted[:1]), *hidden]
     if query.since is not None:
         conditions.append(_at >= query.since)
-    at, event_id = keys_at(query.after, _NEWEST_FIRST) if query.after else (None, None)
+    try:
+        at, event_id = keys_at(query.after, _NEWEST_FIRST) if query.after else (None, None)
+    except ValueError as error:
+        raise ApiError(ErrorCode.VALIDATION_ERROR, str(error), loc=("query", "after")) from error
     if at is not None and (query.until is None or at < query.until):  # SQLite makes use of one upper bound
         conditions += [_at <= at, (_at < at) | (_id < event_id)]
     elif query.until is not None:

@@ -1,15 +1,15 @@
 """The routes by which events are read."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import Query, Request, Response
 
 from userapi.errors import ErrorCode
 from userapi.events import listing
-from userapi.events.listing import ActivityQuery, EventQuery
 from userapi.kit.web import openapi
 from userapi.kit.web.dependencies import DatabaseDep
-from userapi.models import EventPublic
+from userapi.models import ActivityQuery, EventPublic, EventQuery
 from userapi.sessions import rules as sessions
 from userapi.sessions.caller import AdminDep, TargetDep
 
@@ -31,11 +31,11 @@ router = openapi.router(
 @router.get("/events")
 async def list_events(
     _: AdminDep, query: Annotated[EventQuery, Query()], database: DatabaseDep, request: Request, response: Response
-) -> list[EventPublic]:
+) -> Sequence[EventPublic]:
     """List what happened, the newest first (admins only)."""
     page = await database.read(listing.find_page, query, None)
-    response.headers["Link"] = listing.links(query, page, _path(request))
-    return list(page.events)
+    response.headers["Link"] = listing.links(query, page, request.scope["path"])
+    return page.events
 
 
 @router.get("/users/{user_id}/events", responses=openapi.responses(ErrorCode.USER_NOT_FOUND))
@@ -45,14 +45,10 @@ async def list_activity(
     database: DatabaseDep,
     request: Request,
     response: Response,
-) -> list[EventPublic]:
+) -> Sequence[EventPublic]:
     """List what happened to a user, the newest first: to oneself or, for admins, to anybody."""
     if not target.own:
         await database.read(sessions.require_user, target.user_id)
     page = await database.read(listing.find_page, query, target.user_id)
-    response.headers["Link"] = listing.links(query, page, _path(request))
-    return list(page.events)
-
-
-def _path(request: Request) -> str:
-    return f"{request.scope.get('root_path', '')}{request.scope['path']}"
+    response.headers["Link"] = listing.links(query, page, request.scope["path"])
+    return page.events

@@ -1,6 +1,6 @@
 """Rules about events: an announcement becomes a row, in the unit of what it tells; deleted users take theirs along."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextvars import ContextVar
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -76,15 +76,11 @@ def write(db: Session, row: dict[str, Any]) -> None:
     db.connection().execute(_INSERT, row)
 
 
-def postponed(listener: Callable[[dict[str, Any]], None]) -> Callable[[LoginSucceeded], None]:
-    """Return what, after the commit of a login, passes on the row that could not be written with it."""
-
-    def pass_on(announcement: LoginSucceeded) -> None:
-        if _postponed.get():
-            _postponed.set(False)
-            listener(row_of(announcement))
-
-    return pass_on
+def was_postponed() -> bool:
+    """Tell, once, whether the event of the login that was just committed is still to be written."""
+    found = _postponed.get()
+    _postponed.set(False)
+    return found
 
 
 def add_counts(db: Session, counts: Sequence[tuple[Counted, int]]) -> None:

@@ -3,7 +3,7 @@
 
 from userapi.models.base import Model, column
 from userapi.models.deployment import Deployment
-from userapi.models.events import MAX_EVENT_ID, OPERATOR, Event, EventName, EventPublic
+from userapi.models.events import MAX_EVENT_ID, OPERATOR, ActivityQuery, Event, EventName, EventPublic, EventQuery
 from userapi.models.fields import (
     MAX_EMAIL,
     MAX_ID,
@@ -11,6 +11,7 @@ from userapi.models.fields import (
     MIN_PASSWORD,
     Age,
     Email,
+    Instant,
     Password,
     Timestamp,
     UserId,

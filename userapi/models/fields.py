@@ -4,7 +4,7 @@ import re
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, EmailStr, Field
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, EmailStr, Field
 from sqlalchemy import Dialect, String
 from sqlalchemy.dialects.mysql import DATETIME
 from sqlalchemy.types import TypeEngine
@@ -25,7 +25,8 @@ class Timestamp(UTCDateTime):
         """Return what makes an aware datetime of a database's value; on SQLite in half of SQLModel's time."""
         if dialect.name != "sqlite":
             return super().result_processor(dialect, coltype)
-        return lambda text: None if text is None else datetime.fromisoformat(f"{text}+00:00")
+        read = datetime.fromisoformat
+        return lambda text: read(text + "+00:00") if text else None
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         """Return the column type of a database."""
@@ -78,6 +79,7 @@ def _hashable(password: str) -> str:
     return password
 
 
+Instant = Annotated[AwareDatetime, Field(ge=datetime(1970, 1, 1, tzinfo=UTC), le=datetime(9000, 1, 1, tzinfo=UTC))]
 UserId = Annotated[int, Field(ge=1, le=MAX_ID), BeforeValidator(_plain_number)]
 Username = Annotated[str, Field(min_length=3, max_length=20, pattern=r"^[a-zA-Z0-9_]+$", examples=["alice"])]
 Email = Annotated[EmailStr, Field(max_length=MAX_EMAIL, examples=["alice@example.com"]), AfterValidator(_key_fits)]
