@@ -42,9 +42,6 @@ def create_app(settings: Settings, tell: Callable[[str], None] = lambda _: None)
                     await stack.enter_async_context(capability.background(services))
             yield
 
-    options: dict[str, Any] = {"telemetry": {"tracing": False, "metrics": False, "logs": False}}  # else looked for
-    for capability in CAPABILITIES:
-        options |= capability.options(settings)
     app = FastAPI(
         title="userapi",
         summary="User accounts: login, administration, self-service",
@@ -54,7 +51,7 @@ def create_app(settings: Settings, tell: Callable[[str], None] = lambda _: None)
         docs_url=None,  # see `pages`
         redoc_url=None,
         redirect_slashes=False,
-        **options,
+        **_options(settings),
     )
     problems.install(app)
     for router in (users.router, sessions.router, login.router):
@@ -66,6 +63,14 @@ def create_app(settings: Settings, tell: Callable[[str], None] = lambda _: None)
         pages.install(app)
     _add_layers(app, settings)
     return app
+
+
+def _options(settings: Settings) -> dict[str, Any]:
+    """Return what capabilities ask of FastAPI. Without one that traces, it need not look for telemetry all the time."""
+    options: dict[str, Any] = {"telemetry": {"tracing": False, "metrics": False, "logs": False}}
+    for capability in CAPABILITIES:
+        options |= capability.options(settings)
+    return options
 
 
 def _add_layers(app: FastAPI, settings: Settings) -> None:

@@ -45,7 +45,7 @@ class TestExpiry:
         assert ages(url) == [0, 5, 10]  # a day of margin
 
     def test_jump_of_the_clock_costs_a_day_at_most(self, url: str) -> None:
-        """R19: a clock that is years ahead deletes the oldest day with each run, and there is one run an hour."""
+        """A clock that is years ahead deletes the oldest day with each run, and there is one run an hour."""
         write_days(url, [0, 100, 200, 300.5, 300.1])
 
         async def ahead(database: Database) -> None:

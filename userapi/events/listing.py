@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, func
 
 from userapi.errors import ApiError, ErrorCode
 from userapi.listing.cursor import Order, cursor_at, keys_at
-from userapi.models import MAX_EVENT_ID, OPERATOR, ActivityQuery, Event, EventName, EventPublic, Instant, column
+from userapi.models import MAX_EVENT_ID, OPERATOR, ActivityQuery, Event, EventPublic, Instant, column
 
 _EventId = Annotated[int, Field(ge=1, le=MAX_EVENT_ID)]
 _at, _id = column(Event.at), column(Event.id)
@@ -19,9 +19,6 @@ _COLUMNS: list[Any] = [getattr(Event, name) for name in EventPublic.model_fields
 # By the first of these that is asked for, events are found; `coalesce` hides the indexes of the others, since SQLite
 # would take any.
 _FILTERS = {"user_id": column(Event.user_id), "actor_id": column(Event.actor_id), "name": column(Event.name)}
-
-
-_ABSENT: dict[type, Any] = {int: -1, EventName: ""}
 
 
 class Page(NamedTuple):
@@ -71,7 +68,7 @@ def _conditions(query: ActivityQuery, user_id: int | None) -> list[ColumnElement
     if asked.get("actor_id") == "operator":
         asked["actor_id"] = OPERATOR
     wanted = [(found, asked[name]) for name, found in _FILTERS.items() if name in asked]
-    hidden = [func.coalesce(found, _ABSENT[type(value)]) == value for found, value in wanted[1:]]
+    hidden = [func.coalesce(found, -1 if isinstance(value, int) else "") == value for found, value in wanted[1:]]
     conditions: list[ColumnElement[bool]] = [*(found == value for found, value in wanted[:1]), *hidden]
     if query.since is not None:
         conditions.append(_at >= query.since)

@@ -13,8 +13,6 @@ from userapi.models import ActivityQuery, EventPublic, EventQuery
 from userapi.sessions import rules as sessions
 from userapi.sessions.caller import AdminDep, TargetDep
 
-_LINK = {"headers": {"Link": openapi.TEXT | {"description": "The first page, and the one after this"}}}
-
 router = openapi.router(
     tags=["events"],
     responses=openapi.responses(
@@ -24,7 +22,7 @@ router = openapi.router(
         ErrorCode.DATABASE_UNAVAILABLE,
     )
     | openapi.INVALID
-    | {200: _LINK},
+    | {200: {"headers": {"Link": openapi.TEXT | {"description": "The first page, and the one after this"}}}},
 )
 
 

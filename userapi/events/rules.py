@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import sqlalchemy
-from sqlalchemy import ColumnElement, Connection, delete, or_, update
+from sqlalchemy import Connection, delete, or_, update
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session, col, select
 
@@ -53,14 +53,15 @@ def row_of(announcement: Announcement) -> dict[str, Any]:
     actor = told.get("by") or (caller[0] if caller else None)
     if isinstance(announcement, LoginSucceeded):
         actor = announcement.user_id
+    if command is not None or actor == "operator":
+        actor = OPERATOR
     details = {name: value for name, value in told.items() if name not in _OWN_COLUMNS}
-    if command is not None:
-        details["command"] = command
+    details |= {"command": command} if command is not None else {}
     changes = getattr(announcement, "changes", None)
     return {
         "at": now(),
         "name": announcement.name,
-        "actor_id": OPERATOR if command is not None else actor,
+        "actor_id": actor,
         "user_id": told.get("user_id"),
         "session_id": told.get("session_id") or (caller[1] if caller else None),
         "address": addresses.plain(told.get("ip") or logs.address.get()),
@@ -85,7 +86,8 @@ def was_postponed() -> bool:
 
 def add_counts(db: Session, counts: Sequence[tuple[Counted, int]]) -> None:
     """Add to the events of their minutes how often each of these happened; an address goes with its user."""
-    db.exec(select(Deployment.name).with_for_update()).all()  # processes that count the same take turns
+    turn = select(Deployment.name).where(Deployment.name == "issuer")
+    db.exec(turn.with_for_update()).all()  # of processes that count the same, one goes after the other
     user_ids = {counted.user_id for counted, _ in counts}
     there = {None, *db.exec(select(User.id).where(col(User.id).in_(user_ids - {None})))}
     for counted, many in counts:
@@ -152,19 +154,16 @@ def _erase(db: Session, user_id: int) -> bool:
     What an admin did to the user keeps the admin's address; what the user did to others keeps their values.
     """
     about, by_nobody = col(Event.user_id) == user_id, col(Event.actor_id).is_(None)
-    changed = about & (col(Event.name) != EventName.USER_DELETED) & or_(*_has("changes", "details"))
+    changed = about & (col(Event.name) != EventName.USER_DELETED)
     what, where = {"changes": None, "details": None}, {"address": None, "user_agent": None}
     most = 0
     for events, nothing in (
         (changed, what),
-        (about & by_nobody & or_(*_has(*where)), where),
-        ((col(Event.actor_id) == user_id) & or_(*_has(*where)), where),
+        (about & by_nobody, where),
+        (col(Event.actor_id) == user_id, where),
     ):
-        ids = db.exec(select(Event.id).where(events).limit(AT_ONCE)).all()
+        there = or_(*(getattr(Event, name).is_not(None) for name in nothing))
+        ids = db.exec(select(Event.id).where(events, there).limit(AT_ONCE)).all()
         db.exec(update(Event).where(col(Event.id).in_(ids)).values(nothing))
         most = max(most, len(ids))
     return most == AT_ONCE
-
-
-def _has(*names: str) -> list[ColumnElement[bool]]:
-    return [getattr(Event, name).is_not(None) for name in names]

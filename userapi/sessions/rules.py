@@ -66,19 +66,6 @@ class SessionRevoked(Announcement):
 
 
 @dataclass(frozen=True)
-class RefreshReused(Announcement):
-    """A refresh token was used again, so it was copied, and its session is ended.
-
-    `ip` is where it came from, `session_ip` where the session was last refreshed from.
-    """
-
-    user_id: int
-    session_id: int
-    ip: str | None
-    session_ip: str | None
-
-
-@dataclass(frozen=True)
 class SessionsExpired(Announcement):
     """The sessions with these ids have expired, and are forgotten."""
 
@@ -168,15 +155,8 @@ def begin(
         user.hashed_password = better_hash
     _delete_expired(db, at)
     _make_room(db, user_id, at)
-    user_agent, ip = stored(client)
-    begun = LoginSession(
-        user_id=user_id,
-        created_at=at,
-        rotated_at=at,
-        expires_at=at + min(lifetime),
-        user_agent=user_agent,
-        ip=ip,
-    )
+    begun = LoginSession(user_id=user_id, created_at=at, rotated_at=at, expires_at=at + min(lifetime))
+    begun.user_agent, begun.ip = stored(client)
     db.add(begun)
     db.flush()
     announce(db, LoginSucceeded(user_id, begun.id or 0, client.ip))
