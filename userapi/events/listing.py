@@ -55,12 +55,9 @@ def newest_id(connection: Connection) -> int:
 def links(query: ActivityQuery, page: Page, path: str) -> str:
     """Return the `Link` header (RFC 8288) of a page: relative references that keep the filters."""
     kept = query.model_dump(mode="json", exclude_unset=True, exclude_none=True, exclude={"after"})
-
-    def link(relation: str, **place: str) -> str:
-        parameters = urlencode({**kept, **place})
-        return f'<{path}{parameters and "?"}{parameters}>; rel="{relation}"'
-
-    return ", ".join([link("first"), *([link("next", after=page.next)] if page.next else [])])
+    pages = {"first": kept} | ({"next": kept | {"after": page.next}} if page.next else {})
+    found = {relation: f"{path}?{urlencode(parameters)}".rstrip("?") for relation, parameters in pages.items()}
+    return ", ".join(f'<{reference}>; rel="{relation}"' for relation, reference in found.items())
 
 
 def _conditions(query: ActivityQuery, user_id: int | None) -> list[ColumnElement[bool]]:
