@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Any
 
@@ -14,15 +15,20 @@ from tests.support.insides import Announcement, Database, Event, EventName, Logi
 DAY = timedelta(days=1)
 
 
+def beside(url: str) -> AbstractContextManager[sa.Connection]:
+    """A connection of the test's own, closed afterwards."""
+    return sync_engine(url, poolclass=sa.NullPool).begin()
+
+
 def write_days(url: str, ages: list[float], each: int = 1) -> None:
     rows = [{"at": now() - age * DAY, "name": "login_succeeded", "user_id": None} for age in ages for _ in range(each)]
-    with sync_engine(url).begin() as connection:
+    with beside(url) as connection:
         connection.execute(sa.insert(Event), rows)
 
 
 def ages(url: str) -> list[int]:
     """The ages in days of what is there, each once."""
-    with sync_engine(url).begin() as connection:
+    with beside(url) as connection:
         return sorted({round((now() - at) / DAY) for at in connection.scalars(sa.select(col(Event.at)))})
 
 
@@ -75,7 +81,7 @@ class TestFlood:
 
         on(url, flooded)
         columns = sa.select(col(Event.user_id), col(Event.address), col(Event.details))
-        with sync_engine(url).begin() as connection:
+        with beside(url) as connection:
             return [tuple(row) for row in connection.execute(columns)]
 
     def test_of_addresses_takes_bounded_memory_and_loses_no_count(self, url: str) -> None:
@@ -95,15 +101,15 @@ class TestFlood:
             writer.count(LoginFailed(None, "192.0.2.1"))
             writer.count(LoginFailed(None, "192.0.2.1"))
             rename = "ALTER TABLE {} RENAME TO {}"
-            with sync_engine(url).begin() as connection:
+            with beside(url) as connection:
                 connection.execute(sa.text(rename.format("events", "away")))
             await writer.flush()
-            with sync_engine(url).begin() as connection:
+            with beside(url) as connection:
                 connection.execute(sa.text(rename.format("away", "events")))
             await writer.flush()
 
         on(url, away)
-        with sync_engine(url).begin() as connection:
+        with beside(url) as connection:
             assert connection.scalars(sa.select(col(Event.details))).all() == [{"count": 2}]
 
 
