@@ -34,10 +34,10 @@ class EventName(StrEnum):
     LOGIN_UNLOCKED = "login_unlocked"
     SESSION_REVOKED = "session_revoked"
     REFRESH_REUSED = "refresh_reused"
-    MAIL_REQUESTED = "mail_requested"
+    MAIL_QUEUED = "mail_queued"
     MAIL_SENT = "mail_sent"
     MAIL_GIVEN_UP = "mail_given_up"
-    USERS_IMPORTED = "users_imported"
+    IMPORTED = "imported"
 
 
 class Json(TypeDecorator[dict[str, Any]]):
