@@ -57,17 +57,18 @@ class TestOneProcess:
         for _ in range(3):
             api.admin.get(api.admin.path)
         assert api.admin.get("/users/2147483647").status_code == 404
-        assert metrics.total("userapi_request_seconds_count", **labels, status=200) == before + 3
-        assert metrics.total("userapi_request_seconds_count", **labels, status=404) == 1
+        metrics.wait_for(before + 3, "userapi_request_seconds_count", **labels, status=200)
+        metrics.wait_for(1, "userapi_request_seconds_count", **labels, status=404)
         seconds = metrics.total("userapi_request_seconds_sum", **labels, status=200)
         assert 0 < seconds < 3 * 10
         assert metrics.total("userapi_request_seconds_bucket", **labels, status=200, le="10.0") == before + 3
 
     def test_paths_that_are_none_share_one_label(self, api: Api, metrics: Metrics) -> None:
         """S31: whoever asks for odd paths makes no new series."""
+        before = metrics.total("userapi_request_seconds_count", route="-", status=404)
         for number in range(5):
             api.http.get(f"/no/{number}")
-        assert metrics.total("userapi_request_seconds_count", route="-", status=404) == 5
+        metrics.wait_for(before + 5, "userapi_request_seconds_count", route="-", status=404)
 
     def test_logins_are_counted_by_outcome_and_locks(self, api: Api, metrics: Metrics) -> None:
         """S6."""
@@ -87,15 +88,15 @@ class TestOneProcess:
         units = {kind: metrics.total("userapi_units_total", kind=kind) for kind in ("read", "write")}
         api.new_user("bob")
         wait_until(lambda: all(metrics.total("userapi_units_total", kind=kind) > units[kind] for kind in units))
-        assert metrics.total("userapi_connections_in_use") == 1
-        assert metrics.total("userapi_bcrypt_queue") == 0
+        metrics.wait_for(1, "userapi_connections_in_use")
+        metrics.wait_for(0, "userapi_bcrypt_queue")
         assert metrics.total("userapi_throttle_storage_up") == 1
 
     def test_sessions_alive_are_counted(self, api: Api, metrics: Metrics) -> None:
         api.new_user("alice")
         for _ in range(3):
             api.grant("alice")
-        wait_until(lambda: metrics.total("userapi_rows", name="sessions_alive") == 4, seconds=30)
+        metrics.wait_for(4, "userapi_rows", name="sessions_alive")
 
     def test_are_not_where_everybody_looks(self, api: Api) -> None:
         assert api.http.get("/metrics").status_code == 404
@@ -110,26 +111,25 @@ class TestWorkers:
             settings = {"METRICS_PORT": str(port), "FIRST_ADMIN_PASSWORD": ADMIN_PASSWORD}
             with serving(url, "--workers", "3", **settings) as server:
                 wait_until(lambda: server.text.count("Application startup complete") == 3)
-                counted = "userapi_request_seconds_count"
-
-                def made() -> float:
-                    return metrics.total(counted, route="/health/ready", status=200)
 
                 def ask(many: int) -> None:
                     for _ in range(many):
                         with server.client() as http:  # a connection each: any worker may take it
                             assert http.get("/health/ready").status_code == 200
 
+                def wait_for(many: int) -> None:
+                    metrics.wait_for(many, "userapi_request_seconds_count", route="/health/ready", status=200)
+
                 ask(30)
-                assert made() == 30
-                wait_until(lambda: metrics.total("userapi_connections_in_use") == 3)
+                wait_for(30)
+                metrics.wait_for(3, "userapi_connections_in_use")
                 worker = int(re.findall(r"Started server process \[(\d+)\]", server.text)[0])
                 assert worker in children(server.process.pid)
                 kill(worker, signal.SIGKILL)
                 wait_until(lambda: server.text.count("Application startup complete") == 4)
                 ask(30)
-                assert made() == 60
-                wait_until(lambda: metrics.total("userapi_connections_in_use") == 3)
+                wait_for(60)
+                metrics.wait_for(3, "userapi_connections_in_use")
 
     def test_unit_that_waits_for_another_process_is_counted_as_a_rerun(self) -> None:
         port = free_port()
@@ -144,7 +144,7 @@ class TestWorkers:
                     connection.exec_driver_sql("ROLLBACK")
                 metrics = Metrics(port)
                 wait_until(lambda: metrics.total("userapi_unit_reruns_total", reason="busy") > 10)
-                wait_until(lambda: metrics.total("userapi_units_unavailable_total") == 1)
+                metrics.wait_for(1, "userapi_units_unavailable_total")
 
 
 class TestStart:
