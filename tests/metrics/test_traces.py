@@ -128,7 +128,9 @@ class TestStart:
         (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['opentelemetry.sdk'] = None\n")
         hidden = f"{tmp_path}:{ROOT}"
         endpoint = "http://127.0.0.1:4318"
-        done = run("userapi", "migrate", url="sqlite://", OTEL_EXPORTER_OTLP_ENDPOINT=endpoint, PYTHONPATH=hidden)
+        done = run(
+            "userapi", "migrate", url="sqlite://", fresh=True, OTEL_EXPORTER_OTLP_ENDPOINT=endpoint, PYTHONPATH=hidden
+        )
         assert "pip install opentelemetry-exporter-otlp-proto-http" in refused_to_start(done)
 
     def test_without_the_setting_nothing_is_imported(self) -> None:
