@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 from sqlmodel import col
 
@@ -84,6 +85,7 @@ class TestFlood:
         with beside(url) as connection:
             return [tuple(row) for row in connection.execute(columns)]
 
+    @pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
     def test_of_addresses_takes_bounded_memory_and_loses_no_count(self, url: str) -> None:
         """S31."""
         rows = self.flood(url, addresses=20_000, users=0)

@@ -1,8 +1,6 @@
 """Traces by OpenTelemetry, sent to a real receiver of OTLP over HTTP."""
 
 import gzip
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +14,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from tests.support.client import Api, client_of
 from tests.support.databases import new_database
 from tests.support.people import PASSWORD
-from tests.support.processes import ROOT, environment, refused_to_start, run, wait_until
+from tests.support.processes import ROOT, refused_to_start, run, wait_until
 from tests.support.schema import migrate
 from tests.support.servers import serving
 
@@ -132,11 +130,3 @@ class TestStart:
             "userapi", "migrate", url="sqlite://", fresh=True, OTEL_EXPORTER_OTLP_ENDPOINT=endpoint, PYTHONPATH=hidden
         )
         assert "pip install opentelemetry-exporter-otlp-proto-http" in refused_to_start(done)
-
-    def test_without_the_setting_nothing_is_imported(self) -> None:
-        program = "import sys, userapi.main; userapi.main.app; print('opentelemetry.sdk' in sys.modules)"
-        settings = environment("sqlite://")
-        done = subprocess.run(
-            [sys.executable, "-c", program], cwd=ROOT, env=settings, capture_output=True, text=True, check=False
-        )
-        assert done.stdout.split() == ["False"], done.stderr
