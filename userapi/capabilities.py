@@ -1,22 +1,32 @@
 """The one list of what the service can do beyond users and login: here a capability is plugged in, or left out."""
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from typing import Any
 
 import click
 from fastapi import APIRouter
+from sqlalchemy import Connection
 
+from userapi.events import background as events_background
+from userapi.events import routes as events_routes
+from userapi.events import rules as events
+from userapi.events.commands import events as events_command
+from userapi.events.settings import EventSettings
 from userapi.first_admin.settings import FirstAdminSettings
 from userapi.health import routes as health
 from userapi.kit.announcements import Announcements
+from userapi.metrics import background as metrics
+from userapi.metrics import endpoint, traces
+from userapi.metrics.rules import sessions_alive
+from userapi.metrics.settings import MetricSettings
 from userapi.registration import routes as registration
 from userapi.registration.settings import RegistrationSettings
 from userapi.security.settings import SecuritySettings
 
 
-class Settings(FirstAdminSettings, RegistrationSettings, SecuritySettings):
+class Settings(EventSettings, FirstAdminSettings, MetricSettings, RegistrationSettings, SecuritySettings):
     """All settings: a room that has some is one of the bases here."""
 
 
@@ -30,9 +40,27 @@ class Capability:
     listen: Callable[[Announcements], None] = lambda _: None  # subscribe to what rules announce
     # Work beside the requests of each worker, given the services: begun before the first request, ended after the last.
     background: Callable[[Any], AbstractAsyncContextManager[None]] | None = None
+    options: Callable[[Settings], Mapping[str, Any]] = lambda _: {}  # of FastAPI
+    # Work of the process of `serve`, given the address it listens on and whether its workers are other processes.
+    beside: Callable[[Settings, str, bool], AbstractContextManager[Any]] = lambda *_: nullcontext()
+    counts: Mapping[str, Callable[[Connection], int]] = field(default_factory=dict)  # gauges of the metrics, by name
 
 
 CAPABILITIES: list[Capability] = [
     Capability("health", routers=lambda _: [health.router]),
     Capability("registration", routers=registration.routers),
+    Capability(
+        "events",
+        routers=lambda _: [events_routes.router],
+        commands=[events_command],
+        listen=events.listen,
+        background=events_background.work,
+    ),
+    Capability(
+        "metrics",
+        options=traces.options,
+        background=metrics.work,
+        beside=endpoint.served,
+        counts={"sessions_alive": sessions_alive},
+    ),
 ]

@@ -3,6 +3,8 @@
 from userapi.capabilities import Settings
 from userapi.cli import cli
 from userapi.errors import ApiError, DatabaseUnavailable, ErrorCode
+from userapi.events import background as event_work
+from userapi.events import rules as event_rules
 from userapi.kit.announcements import Announcement, Announcements, announce
 from userapi.kit.database import Database
 from userapi.kit.web import addresses, problems
@@ -10,8 +12,9 @@ from userapi.kit.web.client import Client
 from userapi.kit.web.dependencies import client as client_dependency
 from userapi.listing import ListQuery, Page, find_page, finding
 from userapi.main import create_app
-from userapi.models import LoginSession, Timestamp, User, canonical, now
+from userapi.models import Event, EventName, EventPublic, LoginSession, Timestamp, User, canonical, now, ocsf
 from userapi.proof import guards
+from userapi.proof.password_check import LoginFailed
 from userapi.schema import migrations
 from userapi.security.counters import MOST, LocalCounters
 from userapi.security.hashing import FairQueue
@@ -30,9 +33,13 @@ __all__ = [
     "Database",
     "DatabaseUnavailable",
     "ErrorCode",
+    "Event",
+    "EventName",
+    "EventPublic",
     "FairQueue",
     "ListQuery",
     "LocalCounters",
+    "LoginFailed",
     "LoginSession",
     "Page",
     "Services",
@@ -47,6 +54,8 @@ __all__ = [
     "cli",
     "client_dependency",
     "create_app",
+    "event_rules",
+    "event_work",
     "find_page",
     "finding",
     "guards",
@@ -55,6 +64,7 @@ __all__ = [
     "known_devices",
     "migrations",
     "now",
+    "ocsf",
     "problems",
     "strangers",
 ]

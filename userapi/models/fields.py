@@ -4,7 +4,7 @@ import re
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, EmailStr, Field, ValidationError, WrapValidator
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, EmailStr, Field, ValidationError, WrapValidator
 from pydantic_core import PydanticCustomError
 from sqlalchemy import Dialect, String
 from sqlalchemy.dialects.mysql import DATETIME
@@ -93,6 +93,7 @@ def _hashable(password: str) -> str:
     return password
 
 
+Instant = Annotated[AwareDatetime, Field(ge=datetime(1970, 1, 1, tzinfo=UTC), le=datetime(9000, 1, 1, tzinfo=UTC))]
 UserId = Annotated[int, Field(ge=1, le=MAX_ID), BeforeValidator(_plain_number)]
 Username = Annotated[str, Field(min_length=3, max_length=20, pattern=r"^[a-zA-Z0-9_]+$", examples=["alice"])]
 _Address = Annotated[EmailStr, Field(max_length=MAX_EMAIL, examples=["alice@example.com"])]
