@@ -4,20 +4,19 @@ import asyncio
 import logging
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 
 from sqlmodel import Session
 
-from userapi.errors import DatabaseUnavailable
 from userapi.events import rules
 from userapi.events.rules import Counted
+from userapi.kit.announcements import Announcement
 from userapi.kit.database import Database
 from userapi.kit.web import addresses
 from userapi.models import now
 from userapi.proof.guards import LoginLocked
 from userapi.proof.password_check import LoginFailed
-from userapi.sessions.rules import LoginSucceeded
 
 FLUSH_SECONDS = 2
 ERASE_SECONDS = 60
@@ -44,9 +43,9 @@ class Writer:
         minute = now().replace(second=0, microsecond=0)
         self._add(Counted(minute, announcement.name, announcement.user_id, addresses.plain(announcement.ip)), 1)
 
-    def make_up(self, announcement: LoginSucceeded) -> None:
-        """Write the event of a login later, if it could not be written with it."""
-        if rules.was_postponed():
+    def make_up(self, announcement: Announcement) -> None:
+        """Write an event later, if it could not be written in its unit."""
+        if rules.is_postponed():
             self._rows.append(rules.row_of(announcement))
 
     async def flush(self) -> None:
@@ -81,7 +80,8 @@ async def work(services: Any) -> AsyncIterator[None]:
     database, writer = services.database, Writer(services.database)
     services.announcements.after_commit(LoginFailed, writer.count)
     services.announcements.after_commit(LoginLocked, writer.count)
-    services.announcements.after_commit(LoginSucceeded, writer.make_up)
+    for kind in rules.AT_LOGIN:
+        services.announcements.after_commit(kind, writer.make_up)
     repeated: list[tuple[float, Callable[[], Awaitable[None]]]] = [
         (FLUSH_SECONDS, lambda: asyncio.shield(writer.flush())),
         (ERASE_SECONDS, lambda: _to_the_end(database, rules.erase_rest)),
@@ -104,7 +104,6 @@ async def delete_expired(database: Database, days: int) -> None:
 
 
 async def _to_the_end(database: Database, rule: Callable[[Session], bool]) -> None:
-    """Run a unit until it says that there is nothing left."""
     while await database.write(rule):  # noqa: ASYNC110 - with a pause for others, there is nothing to wait for
         await asyncio.sleep(PAUSE_SECONDS)
 
@@ -112,5 +111,7 @@ async def _to_the_end(database: Database, rule: Callable[[Session], bool]) -> No
 async def _repeat(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
     while True:
         await asyncio.sleep(seconds)
-        with suppress(DatabaseUnavailable):  # which is in the log; again in so many seconds
+        try:
             await work()
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again
+            log.warning("events: %s; again in %g s", type(error).__name__, seconds)

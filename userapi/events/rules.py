@@ -16,7 +16,8 @@ from userapi.kit.database import RunAgain
 from userapi.kit.database.faults import is_conflict, is_disconnect
 from userapi.kit.web import addresses
 from userapi.models import OPERATOR, Deployment, Event, EventName, User, now
-from userapi.sessions.rules import LoginSucceeded
+from userapi.sessions.generations import RefreshReused
+from userapi.sessions.rules import LoginSucceeded, SessionRevoked
 from userapi.users.rules import UserDeleted
 
 AT_ONCE = 500  # rows that one unit deletes or erases at most: SQLite holds the event loop meanwhile
@@ -27,8 +28,10 @@ _OWN_COLUMNS = {"user_id", "session_id", "by", "ip", "changes", "fields"}  # hav
 _OLDEST = sqlalchemy.select(col(Event.at)).order_by(col(Event.at)).limit(1)
 _COUNTED = {EventName.LOGIN_FAILED, EventName.LOGIN_LOCKED}  # by minute, see `Counted`
 _IN_UNIT = frozenset(EventName) - _COUNTED
-# Set when the event of a login could not be written: the login is done without it, and the event is written later.
-_postponed: ContextVar[bool] = ContextVar("event_postponed", default=False)
+# What logins, refreshing and logging out announce: an event never fails these.
+AT_LOGIN: tuple[type[Announcement], ...] = (LoginSucceeded, SessionRevoked, RefreshReused)
+# The id of a request in which such an event could not be written: it does without, and they are written later.
+_postponed: ContextVar[str | None] = ContextVar("events_postponed", default=None)
 
 
 class Counted(NamedTuple):
@@ -77,11 +80,9 @@ def write(db: Session, row: dict[str, Any]) -> None:
     db.connection().execute(_INSERT, row)
 
 
-def was_postponed() -> bool:
-    """Tell, once, whether the event of the login that was just committed is still to be written."""
-    found = _postponed.get()
-    _postponed.set(False)
-    return found
+def is_postponed() -> bool:
+    """Tell whether the events of this request are written later, as they could not be in their unit."""
+    return _postponed.get() == (logs.request_id.get() or "")
 
 
 def add_counts(db: Session, counts: Sequence[tuple[Counted, int]]) -> None:
@@ -131,13 +132,15 @@ def erase_rest(db: Session) -> bool:
 def _write(db: Session, announcement: Announcement) -> None:
     if announcement.name not in _IN_UNIT:
         return
+    if is_postponed():
+        return
     try:
-        if not (isinstance(announcement, LoginSucceeded) and _postponed.get()):
-            write(db, row_of(announcement))
+        write(db, row_of(announcement))
     except DBAPIError as error:
-        if not isinstance(announcement, LoginSucceeded) or is_disconnect(error) or is_conflict(error):
+        needed = logs.caller.get() is not None or not isinstance(announcement, AT_LOGIN)
+        if needed or is_disconnect(error) or is_conflict(error):
             raise
-        _postponed.set(True)  # an event never fails a login: the unit runs again without it
+        _postponed.set(logs.request_id.get() or "")
         raise RunAgain from error
 
 
@@ -157,11 +160,8 @@ def _erase(db: Session, user_id: int) -> bool:
     changed = about & (col(Event.name) != EventName.USER_DELETED)
     what, where = {"changes": None, "details": None}, {"address": None, "user_agent": None}
     most = 0
-    for events, nothing in (
-        (changed, what),
-        (about & by_nobody, where),
-        (col(Event.actor_id) == user_id, where),
-    ):
+    by_user = col(Event.actor_id) == user_id
+    for events, nothing in ((changed, what), (about & by_nobody, where), (by_user, where)):
         there = or_(*(getattr(Event, name).is_not(None) for name in nothing))
         ids = db.exec(select(Event.id).where(events, there).limit(AT_ONCE)).all()
         db.exec(update(Event).where(col(Event.id).in_(ids)).values(nothing))
