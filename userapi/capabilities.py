@@ -9,12 +9,15 @@ import click
 from fastapi import APIRouter
 
 from userapi.health import routes as health
-from userapi.kit.announcements import Announcements
+from userapi.mail import commands as mail
+from userapi.mail import runner
+from userapi.notices import rules as notices
+from userapi.notices.settings import NoticeSettings
 from userapi.registration import routes as registration
 from userapi.registration.settings import RegistrationSettings
 
 
-class Settings(RegistrationSettings):
+class Settings(NoticeSettings, RegistrationSettings):
     """All settings: a capability that has some is one of the bases here."""
 
 
@@ -25,12 +28,14 @@ class Capability:
     name: str
     routers: Callable[[Settings], Sequence[APIRouter]] = lambda _: ()
     commands: Sequence[click.Command] = ()
-    listen: Callable[[Announcements], None] = lambda _: None  # subscribe to what rules announce
+    listen: Callable[[Any], None] = lambda _: None  # subscribe to `announcements` of the services, given these
     # Work beside the requests of each worker, given the services: begun before the first request, ended after the last.
     background: Callable[[Any], AbstractAsyncContextManager[None]] | None = None
 
 
 CAPABILITIES: list[Capability] = [
     Capability("health", routers=lambda _: [health.router]),
+    Capability("mail", commands=[mail.mail], background=runner.running),
+    Capability("notices", listen=notices.listen, background=notices.watching),
     Capability("registration", routers=registration.routers),
 ]

@@ -10,6 +10,7 @@ from userapi.models.fields import (
     MIN_PASSWORD,
     Age,
     Email,
+    Locale,
     Password,
     Timestamp,
     UserId,
@@ -19,6 +20,7 @@ from userapi.models.fields import (
     now,
 )
 from userapi.models.guards import KnownDevice, PasswordGuesses, Unlock
+from userapi.models.mail import MailClient, OneTimeCode, OutboxMail
 from userapi.models.sessions import LoginSession, SessionPublic
 from userapi.models.users import (
     PUBLIC_FIELDS,

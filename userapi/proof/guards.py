@@ -2,12 +2,14 @@
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import sqlalchemy
 from sqlalchemy import Connection, bindparam, delete
 from sqlmodel import Session, col, select
 
+from userapi.kit.announcements import Announcement, announce
 from userapi.kit.web import addresses
 from userapi.kit.web.client import Client
 from userapi.models import KnownDevice, PasswordGuesses, Unlock, User
@@ -20,6 +22,24 @@ MOST_DEVICES = 20  # known of a user; the one that logged in first is forgotten
 _KNOWN = sqlalchemy.select(col(KnownDevice.user_id)).where(
     col(KnownDevice.user_id) == bindparam("user_id"), col(KnownDevice.device) == bindparam("device")
 )
+
+
+@dataclass(frozen=True)
+class AccountLocked(Announcement):
+    """So many wrong passwords in a row locked an account, for those who tried there."""
+
+    user_id: int
+    ip: str | None
+
+
+@dataclass(frozen=True)
+class NewDevice(Announcement):
+    """A user has logged in from a network, or with a user agent, that its account did not know; `first` of all."""
+
+    user_id: int
+    ip: str | None
+    first: bool
+    user_agent: str | None = field(repr=False)
 
 
 def guess(db: Session, user_id: int, at: datetime) -> int:
@@ -56,9 +76,11 @@ def remember(db: Session, user_id: int, client: Client, at: datetime) -> None:
     if client.ip is None or db.get(KnownDevice, (user_id, _device(client))) is not None:
         return
     of_user = select(KnownDevice).where(KnownDevice.user_id == user_id)
+    first = db.exec(of_user.limit(1)).first() is None
     for old in db.exec(of_user.order_by(col(KnownDevice.at).desc()).offset(MOST_DEVICES - 1).limit(100)):
         db.delete(old)
     db.add(KnownDevice(user_id=user_id, device=_device(client), at=at))
+    announce(db, NewDevice(user_id, client.ip, first, client.user_agent))
 
 
 def unlocked(connection: Connection, keys: Sequence[str]) -> list[tuple[str, datetime]]:

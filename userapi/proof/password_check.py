@@ -9,6 +9,7 @@ from userapi.kit.web.client import Client
 from userapi.models import now
 from userapi.proof import credentials, guards
 from userapi.proof.credentials import Credentials
+from userapi.proof.guards import AccountLocked
 from userapi.security import throttle
 from userapi.security.hashing import Passwords
 from userapi.security.throttle import Budget, Throttle
@@ -65,17 +66,15 @@ class PasswordCheck:
             if self._throttle is not None:
                 if right and found is not None:
                     await self._throttle.forgive(account, throttle.known_devices(found.user_id).key)
-                else:
-                    await self._throttle.fail(budget, client.ip)
+                elif await self._throttle.fail(budget, client.ip) and found is not None:
+                    self._announcements.tell(AccountLocked(found.user_id, client.ip))
         if not right:
             self._announcements.tell(LoginFailed(found and found.user_id, client.ip))
         return found if right else None
 
     async def remember(self, found: Credentials, client: Client) -> None:
         """Keep in mind that a user has logged in from this device."""
-        if self._throttle is None or client.ip is None:
-            return
-        if not await self._database.read(guards.is_known, found.user_id, client):
+        if client.ip is not None and not await self._database.read(guards.is_known, found.user_id, client):
             await self._database.write(guards.remember, found.user_id, client, now())
 
     async def prove(self, caller: Caller, current_password: str | None, client: Client) -> str:

@@ -12,6 +12,7 @@ from userapi.models import LoginSession, User
 from userapi.security.tokens import Claims
 from userapi.sessions.rules import Caller, Current, Lifetime, SessionRevoked, current, stored
 
+REUSED = "refresh token used again"  # why a session was ended: its token was copied
 GRACE = timedelta(seconds=10)  # parallel tabs may present the token just rotated out
 
 
@@ -38,7 +39,7 @@ def refresh(db: Session, claims: Claims, client: Client, at: datetime, lifetime:
         session.user_agent, session.ip = stored(client)
     elif not _may_repeat(session, claims.generation, client, at):
         db.delete(session)
-        copied = SessionRevoked(claims.user_id, "refresh token used again", claims.session_id)
+        copied = SessionRevoked(claims.user_id, REUSED, claims.session_id)
         announce(db, replace(copied, ip=client.ip, session_ip=session.ip))
         return None
     return current(session)

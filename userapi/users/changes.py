@@ -1,7 +1,7 @@
 """Changes of a user: who may make them, what follows from them, and who hears of them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from sqlmodel import Session
@@ -28,6 +28,15 @@ class UserChanged(Announcement):
     user_id: int
     by: int | str
     fields: str
+
+
+@dataclass(frozen=True)
+class EmailChanged(Announcement):
+    """A user got another e-mail address than the one `before`, by the user with the id `by` or the operator."""
+
+    user_id: int
+    by: int | str
+    before: str = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -94,8 +103,9 @@ def update(db: Session, change: Change) -> UserRow:
         return row_of(user)
     if rules.is_active_admin(user) and False in (differing.get(name) for name in PRIVILEGES):
         rules.require_other_admin(db, user)
+    email = user.email
     _apply(db, user, differing, change.new_password)
-    _announce(db, change, differing)
+    _announce(db, change, differing, email)
     if not user.is_active:
         sessions.end_all(db, change.user_id, "user deactivated")
     elif change.new_password is not None:
@@ -158,10 +168,12 @@ def _apply(db: Session, user: User, differing: Mapping[str, Any], new_password: 
     rules.flush(db, user)
 
 
-def _announce(db: Session, change: Change, differing: Mapping[str, Any]) -> None:
+def _announce(db: Session, change: Change, differing: Mapping[str, Any], email: str) -> None:
     by = change.by.user.id
     if differing:
         announce(db, UserChanged(change.user_id, by, " ".join(sorted(differing))))
+    if "email" in differing:
+        announce(db, EmailChanged(change.user_id, by, before=email))
     if differing.get("is_admin"):
         announce(db, AdminGranted(change.user_id, by))
     if change.new_password is not None:

@@ -1,0 +1,147 @@
+"""The runner: beside the requests of each process it sends what waits in the outbox."""
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any, Protocol
+
+from userapi.errors import DatabaseUnavailable
+from userapi.kit.announcements import Announcements
+from userapi.kit.database import Database
+from userapi.kit.mail.rendering import Renderer
+from userapi.kit.mail.transports import refused, transport
+from userapi.mail import outbox
+from userapi.mail.rules import MailQueued
+from userapi.mail.settings import MailSettings
+from userapi.models import OutboxMail, now
+from userapi.security.keyring import Keyring
+
+AT_ONCE = 4  # mails that a process sends at a time
+POLL_SECONDS = 5  # between looks at what other processes have written
+STOP_SECONDS = 5  # that the end of the process waits for mails on their way
+CLEAN_SECONDS = 3600
+TEMPLATES = Path(__file__).parent / "templates"
+HERE = "http://localhost:8000"  # where links lead if nobody says
+
+log = logging.getLogger(__name__)
+
+
+class _Services(Protocol):
+    """What is needed here of a running service."""
+
+    @property
+    def settings(self) -> MailSettings: ...
+
+    @property
+    def database(self) -> Database: ...
+
+    @property
+    def announcements(self) -> Announcements: ...
+
+    @property
+    def keyring(self) -> Keyring: ...
+
+
+@asynccontextmanager
+async def running(services: _Services) -> AsyncIterator[None]:
+    """Send mails as long as this is open; at the end, wait a little for those on their way."""
+    runner = Runner(services)
+    task = asyncio.create_task(runner.run())
+    yield
+    runner.stop()
+    await asyncio.wait([task], timeout=STOP_SECONDS)
+    task.cancel()
+
+
+class Runner:
+    """Sends mails, a few at a time, and looks for more when one is put in the outbox, is due, or may be there."""
+
+    def __init__(self, services: _Services) -> None:
+        """Prepare to send as the settings say; nothing is sent before `run`."""
+        settings = services.settings
+        self._database, self._keyring, self._app_url = services.database, services.keyring, settings.app_url or HERE
+        self._send = transport(settings.mail_url.get_secret_value() if settings.mail_url else "console:")
+        folders = [folder for folder in (settings.mail_templates, TEMPLATES) if folder is not None]
+        self._renderer = Renderer(folders, settings.mail_from)
+        self._wake, self._stopped = asyncio.Event(), False
+        self._clean_at = 0.0
+        services.announcements.after_commit(MailQueued, lambda _: self._wake.set())
+
+    def stop(self) -> None:
+        """Begin nothing more."""
+        self._stopped = True
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Send what waits until stopped. Whatever goes wrong is logged, and the next round comes."""
+        while not self._stopped:
+            self._wake.clear()
+            pause: float = POLL_SECONDS
+            try:
+                pause = await self._round()
+            except DatabaseUnavailable:
+                pass  # `Database` has logged it
+            except Exception:
+                log.exception("the outbox could not be looked through")
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._wake.wait()
+
+    async def _round(self) -> float:
+        """Send what is due; return the seconds until there may be more."""
+        if time.monotonic() > self._clean_at:
+            self._clean_at = time.monotonic() + CLEAN_SECONDS
+            await self._database.write(outbox.clean)
+        due = await self._database.read(outbox.next_due)
+        if due is None or due > now():
+            return min(POLL_SECONDS, (due - now()).total_seconds()) if due else POLL_SECONDS
+        claimed = await self._database.write(outbox.claim, AT_ONCE)
+        await asyncio.gather(*map(self._try, claimed))
+        return 0
+
+    async def _try(self, mail: OutboxMail) -> None:
+        """Try to send a mail once, and write down what came of it."""
+        unsealed = self._keyring.unseal(mail.secret) if mail.secret else "{}"
+        if unsealed is None:
+            error = "the secret key is gone that sealed it"
+            return await self._write_down(outbox.mark_failed, mail, error, final=True)
+        secret: dict[str, str] = json.loads(unsealed)
+        try:
+            message = self._message(mail, secret)
+            async with asyncio.timeout(outbox.SEND_SECONDS):
+                await self._send(message)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the mail is not lost
+            await self._write_down(outbox.mark_failed, mail, _told(error, secret.values()), final=refused(error))
+        else:
+            await self._write_down(outbox.mark_sent, mail)
+
+    def _message(self, mail: OutboxMail, secret: dict[str, str]) -> EmailMessage:
+        details = json.loads(mail.details)
+        values = {**details, **secret, "app_url": details.get("app_url") or self._app_url}
+        return self._renderer.message(
+            mail.kind, mail.recipient or "", mail.locale, values, mail.message_id, mail.created_at
+        )
+
+    async def _write_down(self, rule: Callable[..., None], *args: Any, **kwargs: Any) -> None:
+        """Insist as long as the mail is ours: one that was sent and not marked would be sent again."""
+        deadline = time.monotonic() + outbox.LEASE.total_seconds() - outbox.SEND_SECONDS
+        while True:
+            try:
+                return await self._database.write(rule, *args, **kwargs)
+            except DatabaseUnavailable:
+                if time.monotonic() > deadline:
+                    raise
+            await asyncio.sleep(POLL_SECONDS)
+
+
+def _told(error: Exception, secrets: Iterable[str]) -> str:
+    """Return what went wrong in a line; some servers repeat what they refuse, so without the mail's secrets."""
+    told = " ".join(f"{type(error).__name__}: {error}".split())
+    for secret in secrets:
+        told = told.replace(secret, "[secret]")
+    return told
