@@ -59,17 +59,11 @@ def enqueue(
     secret: str | None = None,
     lifetime: timedelta = TRIED_FOR,
 ) -> None:
-    """Put a mail in the outbox: to a user, or to the address `to` of a user or of nobody. It is sent after the commit.
+    """Put a mail of the template `kind` in the outbox, in the unit of what it is about; it is sent after the commit.
 
-    Args:
-        db: The unit of what the mail is about.
-        kind: The name of its template.
-        user: Whose mail it is; it goes when the user does. Without one and without `to`, the row is there, but no mail.
-        to: Another address than the user's.
-        locale: Another language than the user's, as a tag (BCP 47).
-        details: What the template says, JSON values. They stay in the row.
-        secret: JSON with more of that, sealed by the keyring. It is deleted once the mail is sent or given up.
-        lifetime: How long it is tried; a mail whose code has expired is of no use.
+    It goes to `user`, or to the address `to` in the user's name or nobody's; with neither there is a row and no mail.
+    `details` are JSON values for the template, `secret` is JSON with more of them, sealed by the keyring, which goes
+    when the mail is sent or given up: after 24 hours, or its `lifetime`.
     """
     at = now()
     recipient = to or (user.email if user else None)
@@ -105,19 +99,10 @@ def send_code(
 ) -> bool:
     """Send a user a mail with a new one-time code of the purpose `kind`, unless a limit forbids it; tell whether.
 
-    What is asked of the database is the same for a user, for nobody (None), and for a user who has had enough mails:
-    whoever asks cannot tell them apart. The code that was sent before stays good if no new one is sent.
-
-    Args:
-        db: A unit. The user's row is locked in it.
-        context: See `Context`.
-        kind: The template's name; it is given `token`, `code`, `minutes` (the lifetime) and `app_url`.
-        user: The user, or None for nobody.
-        lifetime: How long the code is good.
-        to: Another address than the user's.
-        data: Up to 254 characters that come back when the code is redeemed, as a new address.
-        bound: Whether a new password or address of the user ends the code.
-        details: As for `enqueue`.
+    Nobody (None), and a user who has had enough mails, cost the database the same: whoever asks cannot tell. The code
+    that was sent before stays good if no new one is. The template, of the same name, is given `token`, `code`,
+    `minutes` (its lifetime) and `app_url`; `to` and `details` are as for `enqueue`, `data` and `bound` as for
+    `codes.issue`.
     """
     if context.network is not None and not _count(db, context.network):
         return False
@@ -125,15 +110,8 @@ def send_code(
     issued = codes.issue(db, context.keyring, kind, addressee, lifetime, data=data, bound=bound)
     shown = {**(details or {}), "minutes": int(lifetime.total_seconds() // 60), "app_url": context.app_url}
     sealed = context.keyring.seal(json.dumps(issued._asdict()))
-    enqueue(
-        db,
-        kind,
-        addressee,
-        to=to if addressee else None,
-        details=shown,
-        secret=sealed,
-        lifetime=lifetime,
-    )
+    to = to if addressee else None
+    enqueue(db, kind, addressee, to=to, details=shown, secret=sealed, lifetime=lifetime)
     return addressee is not None
 
 

@@ -42,7 +42,8 @@ def issue(
 ) -> Issued:
     """Return a new code of a user; it ends the one before of the same purpose. None is nobody: it is never good.
 
-    `bound` ends it with the user's present password and address. Most callers want `rules.send_code`.
+    `data` of up to 254 characters comes back when it is redeemed. `bound` ends it with the user's present password and
+    address.
     """
     at, user_id = now(), user.id if user else 0  # which nobody has
     db.exec(delete(OneTimeCode).where(col(OneTimeCode.user_id) == user_id, col(OneTimeCode.purpose) == purpose))
