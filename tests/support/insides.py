@@ -5,22 +5,31 @@ from userapi.cli import cli
 from userapi.errors import ApiError, DatabaseUnavailable, ErrorCode
 from userapi.kit.announcements import Announcement, Announcements, announce
 from userapi.kit.database import Database
+from userapi.kit.mail.rendering import Renderer
 from userapi.kit.web import addresses
 from userapi.kit.web.client import Client
 from userapi.kit.web.dependencies import client as client_dependency
 from userapi.listing import ListQuery, Page, find_page, finding
+from userapi.mail import outbox
+from userapi.mail import rules as mail_rules
+from userapi.mail.rules import Context as MailContext
+from userapi.mail.runner import TEMPLATES
 from userapi.main import create_app
-from userapi.models import LoginSession, Timestamp, User, canonical, now
-from userapi.proof import guards
+from userapi.models import LoginSession, MailClient, OneTimeCode, OutboxMail, Timestamp, User, canonical, now
+from userapi.notices.settings import NOTICES
+from userapi.proof import codes, guards
 from userapi.schema import migrations
 from userapi.security.counters import MOST, LocalCounters
 from userapi.security.hashing import FairQueue
+from userapi.security.keyring import Keyring
 from userapi.security.strength import Strength, is_common
 from userapi.security.throttle import Budget, Throttle, known_devices, strangers
 from userapi.sessions.issuer import issuer
 
 __all__ = [
     "MOST",
+    "NOTICES",
+    "TEMPLATES",
     "Announcement",
     "Announcements",
     "ApiError",
@@ -30,10 +39,16 @@ __all__ = [
     "DatabaseUnavailable",
     "ErrorCode",
     "FairQueue",
+    "Keyring",
     "ListQuery",
     "LocalCounters",
     "LoginSession",
+    "MailClient",
+    "MailContext",
+    "OneTimeCode",
+    "OutboxMail",
     "Page",
+    "Renderer",
     "Settings",
     "Strength",
     "Throttle",
@@ -44,6 +59,7 @@ __all__ = [
     "canonical",
     "cli",
     "client_dependency",
+    "codes",
     "create_app",
     "find_page",
     "finding",
@@ -51,7 +67,9 @@ __all__ = [
     "is_common",
     "issuer",
     "known_devices",
+    "mail_rules",
     "migrations",
     "now",
+    "outbox",
     "strangers",
 ]

@@ -49,10 +49,10 @@ class Renderer:
         message["Date"] = format_datetime(at)
         message["Message-ID"] = f"<{message_id}@{self.sender.domain or 'localhost'}>"
         message["Auto-Submitted"] = "auto-generated"
-        message["Content-Language"] = language
         message.set_content(_block(text, "text", values).strip() + "\n")
         body = Markup(_block(html, "html", values).strip())  # noqa: S704 - it was escaped as it was made
         message.add_alternative(frame.render(subject=subject, language=language, body=body), subtype="html")
+        message["Content-Language"] = language
         return message
 
     def _spoken(self, locale: str | None) -> list[str]:
