@@ -13,7 +13,7 @@ from userapi.listing import ListQuery, Page, find_page, finding
 from userapi.mail import outbox
 from userapi.mail import rules as mail_rules
 from userapi.mail.rules import Context as MailContext
-from userapi.mail.runner import TEMPLATES
+from userapi.mail.runner import TEMPLATES, running
 from userapi.main import create_app
 from userapi.models import LoginSession, MailClient, OneTimeCode, OutboxMail, Timestamp, User, canonical, now
 from userapi.notices.settings import NOTICES
@@ -24,6 +24,7 @@ from userapi.security.hashing import FairQueue
 from userapi.security.keyring import Keyring
 from userapi.security.strength import Strength, is_common
 from userapi.security.throttle import Budget, Throttle, known_devices, strangers
+from userapi.services import Services
 from userapi.sessions.issuer import issuer
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
     "OutboxMail",
     "Page",
     "Renderer",
+    "Services",
     "Settings",
     "Strength",
     "Throttle",
@@ -71,5 +73,6 @@ __all__ = [
     "migrations",
     "now",
     "outbox",
+    "running",
     "strangers",
 ]

@@ -59,7 +59,7 @@ COUNT = itertools.count()
 def login(_server: object, _session: object, _envelope: object, _mechanism: str, data: object) -> AuthResult:
     """Take one login only."""
     right = isinstance(data, LoginPassword) and (data.login, data.password) == (USER.encode(), PASSWORD.encode())
-    return AuthResult(success=right)
+    return AuthResult(success=right, handled=False)
 
 
 async def hang(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:

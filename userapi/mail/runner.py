@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from email.message import EmailMessage
 from pathlib import Path
@@ -14,7 +14,7 @@ from userapi.errors import DatabaseUnavailable
 from userapi.kit.announcements import Announcements
 from userapi.kit.database import Database
 from userapi.kit.mail.rendering import Renderer
-from userapi.kit.mail.transports import refused, transport
+from userapi.kit.mail.transports import refused, told, transport
 from userapi.mail import outbox
 from userapi.mail.rules import MailQueued
 from userapi.mail.settings import MailSettings
@@ -53,9 +53,8 @@ async def running(services: _Services) -> AsyncIterator[None]:
     runner = Runner(services)
     task = asyncio.create_task(runner.run())
     yield
-    runner.stop()
-    await asyncio.wait([task], timeout=STOP_SECONDS)
     task.cancel()
+    await runner.finish()
 
 
 class Runner:
@@ -68,18 +67,14 @@ class Runner:
         self._send = transport(settings.mail_url.get_secret_value() if settings.mail_url else "console:")
         folders = [folder for folder in (settings.mail_templates, TEMPLATES) if folder is not None]
         self._renderer = Renderer(folders, settings.mail_from)
-        self._wake, self._stopped = asyncio.Event(), False
+        self._wake = asyncio.Event()
+        self._sending: set[asyncio.Task[None]] = set()
         self._clean_at = 0.0
         services.announcements.after_commit(MailQueued, lambda _: self._wake.set())
 
-    def stop(self) -> None:
-        """Begin nothing more."""
-        self._stopped = True
-        self._wake.set()
-
     async def run(self) -> None:
-        """Send what waits until stopped. Whatever goes wrong is logged, and the next round comes."""
-        while not self._stopped:
+        """Send what waits until cancelled. Whatever goes wrong is logged, and the next round comes."""
+        while True:
             self._wake.clear()
             pause: float = POLL_SECONDS
             try:
@@ -92,17 +87,31 @@ class Runner:
                 async with asyncio.timeout(pause):
                     await self._wake.wait()
 
+    async def finish(self) -> None:
+        """Wait a little for the mails on their way; whoever comes after us sends the others again."""
+        if self._sending:
+            _, late = await asyncio.wait(self._sending, timeout=STOP_SECONDS)
+            for task in late:
+                task.cancel()
+
     async def _round(self) -> float:
-        """Send what is due; return the seconds until there may be more."""
+        """Begin to send what is due; return the seconds until there may be more."""
         if time.monotonic() > self._clean_at:
             self._clean_at = time.monotonic() + CLEAN_SECONDS
             await self._database.write(outbox.clean)
-        due = await self._database.read(outbox.next_due)
+        free = AT_ONCE - len(self._sending)
+        due = await self._database.read(outbox.next_due) if free else None
         if due is None or due > now():
             return min(POLL_SECONDS, (due - now()).total_seconds()) if due else POLL_SECONDS
-        claimed = await self._database.write(outbox.claim, AT_ONCE)
-        await asyncio.gather(*map(self._try, claimed))
+        for mail in await self._database.write(outbox.claim, free):
+            task = asyncio.create_task(self._try(mail))
+            self._sending.add(task)
+            task.add_done_callback(self._sent)
         return 0
+
+    def _sent(self, task: asyncio.Task[None]) -> None:
+        self._sending.discard(task)
+        self._wake.set()
 
     async def _try(self, mail: OutboxMail) -> None:
         """Try to send a mail once, and write down what came of it."""
@@ -116,7 +125,7 @@ class Runner:
             async with asyncio.timeout(outbox.SEND_SECONDS):
                 await self._send(message)
         except Exception as error:  # noqa: BLE001 - whatever it is, the mail is not lost
-            await self._write_down(outbox.mark_failed, mail, _told(error, secret.values()), final=refused(error))
+            await self._write_down(outbox.mark_failed, mail, told(error, secret=bool(secret)), final=refused(error))
         else:
             await self._write_down(outbox.mark_sent, mail)
 
@@ -135,13 +144,5 @@ class Runner:
                 return await self._database.write(rule, *args, **kwargs)
             except DatabaseUnavailable:
                 if time.monotonic() > deadline:
-                    raise
+                    return None
             await asyncio.sleep(POLL_SECONDS)
-
-
-def _told(error: Exception, secrets: Iterable[str]) -> str:
-    """Return what went wrong in a line; some servers repeat what they refuse, so without the mail's secrets."""
-    told = " ".join(f"{type(error).__name__}: {error}".split())
-    for secret in secrets:
-        told = told.replace(secret, "[secret]")
-    return told

@@ -43,9 +43,11 @@ class MailSettings(CoreSettings):
     @classmethod
     def _one_mailbox(cls, value: str) -> str:
         try:
-            Address(addr_spec=parseaddr(value)[1])
-        except (ValueError, IndexError) as error:
-            raise ValueError("is no address like: Example <accounts@example.com>") from error
+            valid = value.isprintable() and Address(addr_spec=parseaddr(value)[1]).domain
+        except (ValueError, IndexError):
+            valid = ""
+        if not valid:
+            raise ValueError("is no address like: Example <accounts@example.com>")
         return value
 
     @field_validator("app_url")

@@ -47,7 +47,7 @@ class Renderer:
         message["To"] = Address(addr_spec=_deliverable(recipient))
         message["Subject"] = subject
         message["Date"] = format_datetime(at)
-        message["Message-ID"] = f"<{message_id}@{self.sender.domain or 'localhost'}>"
+        message["Message-ID"] = f"<{message_id}@{self.sender.domain}>"
         message["Auto-Submitted"] = "auto-generated"
         message.set_content(_block(text, "text", values).strip() + "\n")
         body = Markup(_block(html, "html", values).strip())  # noqa: S704 - it was escaped as it was made

@@ -1,6 +1,7 @@
 """Where a mail goes: to an SMTP server, into a folder, or to standard output."""
 
 import asyncio
+import re
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
@@ -31,6 +32,14 @@ def refused(error: Exception) -> bool:
     """Tell whether the server says that there is no such mailbox and will not be one (RFC 5321 section 4.2.1)."""
     replies = error.recipients if isinstance(error, aiosmtplib.SMTPRecipientsRefused) else [error]
     return all(isinstance(reply, aiosmtplib.SMTPRecipientRefused) and reply.code >= 500 for reply in replies)
+
+
+def told(error: Exception, *, secret: bool) -> str:
+    """Return what went wrong in a line. What a server says of a mail may repeat it: if it is secret, its codes only."""
+    if secret and isinstance(error, aiosmtplib.SMTPDataError):
+        status = re.match(r"\d\.\d{1,3}\.\d{1,3}\b", error.message)  # RFC 3463
+        return f"SMTPDataError: {error.code} {status[0] if status else ''}".strip()
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def _smtp(parts: SplitResult) -> Transport:
