@@ -8,6 +8,7 @@ from typing import Any
 import click
 from fastapi import APIRouter
 
+from userapi.first_admin.settings import FirstAdminSettings
 from userapi.health import routes as health
 from userapi.mail import commands as mail
 from userapi.mail import runner
@@ -15,10 +16,11 @@ from userapi.notices import rules as notices
 from userapi.notices.settings import NoticeSettings
 from userapi.registration import routes as registration
 from userapi.registration.settings import RegistrationSettings
+from userapi.security.settings import SecuritySettings
 
 
-class Settings(NoticeSettings, RegistrationSettings):
-    """All settings: a capability that has some is one of the bases here."""
+class Settings(FirstAdminSettings, NoticeSettings, RegistrationSettings, SecuritySettings):
+    """All settings: a room that has some is one of the bases here."""
 
 
 @dataclass(frozen=True)
