@@ -1,21 +1,13 @@
 """The operator's command for mails that wait."""
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Any
 
 import click
 
 from userapi.kit import commands
-from userapi.kit.database import Database
 from userapi.mail import outbox
-from userapi.models import OutboxMail
 from userapi.schema import migrations
-
-SHOWN = 100
-
-
-class _Services(Protocol):
-    @property
-    def database(self) -> Database: ...
 
 
 @click.command()
@@ -23,10 +15,10 @@ class _Services(Protocol):
 def mail(again: bool) -> None:
     """Show the newest 100 mails that wait or were given up."""
 
-    async def work(services: _Services) -> tuple[int, list[OutboxMail]]:
+    async def work(services: Any) -> tuple[int, Sequence[Any]]:
         await migrations.require_head(services.database)
         count = await services.database.write(outbox.send_again) if again else 0
-        return count, await services.database.read(outbox.find_waiting, SHOWN)
+        return count, await services.database.read(outbox.find_waiting, 100)
 
     count, found = commands.run(work)
     if again:

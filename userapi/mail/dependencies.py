@@ -20,7 +20,8 @@ async def _context(request: Request, client: ClientDep) -> Context:
     host, port = request.scope.get("server") or (None, None)
     own = f"http://[{host}]:{port}" if ":" in (host or "") else f"http://{host}:{port}" if port else None
     counted = client.ip is not None and client.ip not in addresses.Exempt(settings.forwarded_allow_ips)
-    return Context(services.keyring, addresses.network(client.ip) if counted else None, settings.app_url or own)
+    network = addresses.network(client.ip) if counted else None
+    return Context(services.keyring, network, settings.app_url or own)
 
 
 MailContextDep = Annotated[Context, Depends(_context)]

@@ -1,5 +1,6 @@
 """Rules of sending: a mail is claimed by one process at a time, then marked as sent, put off or given up."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -63,16 +64,15 @@ def claim(db: Session, most: int) -> list[OutboxMail]:
 
 def mark_sent(db: Session, claimed: OutboxMail) -> None:
     """Note that a mail was sent, and forget its secret."""
-    mail = db.get(OutboxMail, claimed.id, with_for_update=True)
-    if mail is not None and mail.attempts == claimed.attempts:
+    if mail := _still(db, claimed):
         mail.sent_at, mail.due_at, mail.secret = now(), None, None
         announce(db, MailSent(mail.id or 0, mail.kind, mail.user_id, mail.attempts))
 
 
 def mark_failed(db: Session, claimed: OutboxMail, error: str, *, final: bool) -> None:
     """Put a mail off after a failed try, or give it up and forget its secret: at once if `final`, or in the end."""
-    mail = db.get(OutboxMail, claimed.id, with_for_update=True)
-    if mail is None or mail.attempts != claimed.attempts:
+    mail = _still(db, claimed)
+    if mail is None:
         return
     pause = min(FIRST_PAUSE * 4 ** min(mail.attempts - 1, 10), LONGEST_PAUSE)
     mail.error, mail.due_at = error[:255], now() + pause
@@ -81,12 +81,11 @@ def mark_failed(db: Session, claimed: OutboxMail, error: str, *, final: bool) ->
         announce(db, MailGivenUp(mail.id or 0, mail.kind, mail.user_id, mail.attempts, mail.error))
 
 
-def find_waiting(connection: Connection, most: int) -> list[OutboxMail]:
-    """Return at most so many mails that wait or were given up, the newest first; their secrets are not read."""
-    shown: list[Any] = [getattr(OutboxMail, name) for name in OutboxMail.model_fields if name != "secret"]
+def find_waiting(connection: Connection, most: int) -> Sequence[Any]:
+    """Return the rows of at most so many mails that wait or were given up, the newest first."""
     unsent = col(OutboxMail.due_at).is_not(None) | col(OutboxMail.error).is_not(None)
-    rows = connection.execute(sqlalchemy.select(*shown).where(unsent).order_by(col(OutboxMail.id).desc()).limit(most))
-    return [OutboxMail(**row) for row in rows.mappings()]
+    newest = sqlalchemy.select(OutboxMail).where(unsent).order_by(col(OutboxMail.id).desc())
+    return connection.execute(newest.limit(most)).all()
 
 
 def send_again(db: Session) -> int:
@@ -108,3 +107,9 @@ def clean(db: Session) -> None:
     db.exec(delete(OutboxMail).where(done, col(OutboxMail.created_at) < at - KEPT, ~kept))
     db.exec(delete(OneTimeCode).where(col(OneTimeCode.expires_at) < at - KEPT))
     db.exec(delete(MailClient).where(col(MailClient.since) < at - KEPT))
+
+
+def _still(db: Session, claimed: OutboxMail) -> OutboxMail | None:
+    """Return a claimed mail, unless another process has claimed it since, or its user is gone."""
+    mail = db.get(OutboxMail, claimed.id, with_for_update=True)
+    return mail if mail is not None and mail.attempts == claimed.attempts else None

@@ -37,7 +37,6 @@ class Limit(NamedTuple):
 
 
 ASKED_FOR = Limit(timedelta(minutes=2), 5)
-ONCE_A_DAY = Limit(timedelta(days=1), 1)
 
 
 class Context(NamedTuple):
@@ -54,7 +53,6 @@ def enqueue(
     user: User | None,
     *,
     to: str | None = None,
-    locale: str | None = None,
     details: Mapping[str, Any] | None = None,
     secret: str | None = None,
     lifetime: timedelta = TRIED_FOR,
@@ -72,7 +70,7 @@ def enqueue(
         kind=kind,
         user_id=user.id if user else None,
         recipient=recipient,
-        locale=locale or (user.locale if user else None),
+        locale=user.locale if user else None,
         details=json.dumps({"username": user.username if user else None, **(details or {})}),
         secret=secret if recipient else None,
         created_at=at,
@@ -128,15 +126,12 @@ def may_get(db: Session, user: User | None, kind: str, limit: Limit) -> bool:
 def _count(db: Session, network: str) -> bool:
     """Count that a network asks for a mail; tell whether it may. Its row orders the requests of all processes."""
     at = now()
-    old = col(MailClient.since) <= at - timedelta(hours=1)
-    counted = update(MailClient).where(
-        col(MailClient.network) == network, old | (col(MailClient.asked) < FROM_A_CLIENT)
-    )
-    values = {
-        "asked": case((old, 1), else_=col(MailClient.asked) + 1),
-        "since": case((old, at), else_=MailClient.since),
-    }
-    if db.exec(counted.values(values)).rowcount:
+    asked, since = col(MailClient.asked), col(MailClient.since)
+    over = since <= at - timedelta(hours=1)
+    counted = update(MailClient).where(col(MailClient.network) == network, over | (asked < FROM_A_CLIENT))
+    # `asked` first: MySQL sets one after the other, and the second would see the first.
+    values = [(asked, case((over, 1), else_=asked + 1)), (since, case((over, at), else_=since))]
+    if db.exec(counted.ordered_values(*values)).rowcount:
         return True
     if db.get(MailClient, network) is not None:
         return False

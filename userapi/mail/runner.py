@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from email.message import EmailMessage
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -54,7 +53,10 @@ async def running(services: _Services) -> AsyncIterator[None]:
     task = asyncio.create_task(runner.run())
     yield
     task.cancel()
-    await runner.finish()
+    if runner.sending:
+        _, late = await asyncio.wait(runner.sending, timeout=STOP_SECONDS)
+        for one in late:  # whoever comes after us sends it again
+            one.cancel()
 
 
 class Runner:
@@ -68,7 +70,7 @@ class Runner:
         folders = [folder for folder in (settings.mail_templates, TEMPLATES) if folder is not None]
         self._renderer = Renderer(folders, settings.mail_from)
         self._wake = asyncio.Event()
-        self._sending: set[asyncio.Task[None]] = set()
+        self.sending: set[asyncio.Task[None]] = set()
         self._clean_at = 0.0
         services.announcements.after_commit(MailQueued, lambda _: self._wake.set())
 
@@ -87,54 +89,43 @@ class Runner:
                 async with asyncio.timeout(pause):
                     await self._wake.wait()
 
-    async def finish(self) -> None:
-        """Wait a little for the mails on their way; whoever comes after us sends the others again."""
-        if self._sending:
-            _, late = await asyncio.wait(self._sending, timeout=STOP_SECONDS)
-            for task in late:
-                task.cancel()
-
     async def _round(self) -> float:
         """Begin to send what is due; return the seconds until there may be more."""
         if time.monotonic() > self._clean_at:
             self._clean_at = time.monotonic() + CLEAN_SECONDS
             await self._database.write(outbox.clean)
-        free = AT_ONCE - len(self._sending)
+        free = AT_ONCE - len(self.sending)
         due = await self._database.read(outbox.next_due) if free else None
         if due is None or due > now():
             return min(POLL_SECONDS, (due - now()).total_seconds()) if due else POLL_SECONDS
         for mail in await self._database.write(outbox.claim, free):
             task = asyncio.create_task(self._try(mail))
-            self._sending.add(task)
+            self.sending.add(task)
             task.add_done_callback(self._sent)
         return 0
 
     def _sent(self, task: asyncio.Task[None]) -> None:
-        self._sending.discard(task)
+        self.sending.discard(task)
         self._wake.set()
 
     async def _try(self, mail: OutboxMail) -> None:
         """Try to send a mail once, and write down what came of it."""
         unsealed = self._keyring.unseal(mail.secret) if mail.secret else "{}"
         if unsealed is None:
-            error = "the secret key is gone that sealed it"
-            return await self._write_down(outbox.mark_failed, mail, error, final=True)
-        secret: dict[str, str] = json.loads(unsealed)
+            gone = "the secret key is gone that sealed it"
+            return await self._write_down(outbox.mark_failed, mail, gone, final=True)
+        secret, details = json.loads(unsealed), json.loads(mail.details)
+        values = {**details, **secret, "app_url": details.get("app_url") or self._app_url}
         try:
-            message = self._message(mail, secret)
+            message = self._renderer.message(
+                mail.kind, mail.recipient or "", mail.locale, values, mail.message_id, mail.created_at
+            )
             async with asyncio.timeout(outbox.SEND_SECONDS):
                 await self._send(message)
         except Exception as error:  # noqa: BLE001 - whatever it is, the mail is not lost
             await self._write_down(outbox.mark_failed, mail, told(error, secret=bool(secret)), final=refused(error))
         else:
             await self._write_down(outbox.mark_sent, mail)
-
-    def _message(self, mail: OutboxMail, secret: dict[str, str]) -> EmailMessage:
-        details = json.loads(mail.details)
-        values = {**details, **secret, "app_url": details.get("app_url") or self._app_url}
-        return self._renderer.message(
-            mail.kind, mail.recipient or "", mail.locale, values, mail.message_id, mail.created_at
-        )
 
     async def _write_down(self, rule: Callable[..., None], *args: Any, **kwargs: Any) -> None:
         """Insist as long as the mail is ours: one that was sent and not marked would be sent again."""

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any, Protocol
 
 from sqlmodel import Session
@@ -12,7 +13,7 @@ from userapi.errors import DatabaseUnavailable
 from userapi.kit import logs
 from userapi.kit.announcements import Announcements
 from userapi.kit.database import Database
-from userapi.mail.rules import ONCE_A_DAY, enqueue, may_get
+from userapi.mail.rules import Limit, enqueue, may_get
 from userapi.models import User, canonical, now
 from userapi.notices.settings import NoticeSettings
 from userapi.proof.guards import AccountLocked, NewDevice
@@ -20,6 +21,7 @@ from userapi.sessions.generations import REUSED
 from userapi.sessions.rules import SessionRevoked
 from userapi.users.changes import EmailChanged, PasswordChanged
 
+ONCE_A_DAY = Limit(timedelta(days=1), 1)
 SHOWN = 120  # characters of a user agent
 
 log = logging.getLogger(__name__)
