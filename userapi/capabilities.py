@@ -16,17 +16,22 @@ from userapi.events.commands import events as events_command
 from userapi.events.settings import EventSettings
 from userapi.first_admin.settings import FirstAdminSettings
 from userapi.health import routes as health
-from userapi.kit.announcements import Announcements
+from userapi.mail import commands as mail
+from userapi.mail import runner
 from userapi.metrics import background as metrics
 from userapi.metrics import endpoint, traces
 from userapi.metrics.rules import sessions_alive
 from userapi.metrics.settings import MetricSettings
+from userapi.notices import rules as notices
+from userapi.notices.settings import NoticeSettings
 from userapi.registration import routes as registration
 from userapi.registration.settings import RegistrationSettings
 from userapi.security.settings import SecuritySettings
 
 
-class Settings(EventSettings, FirstAdminSettings, MetricSettings, RegistrationSettings, SecuritySettings):
+class Settings(
+    EventSettings, FirstAdminSettings, MetricSettings, NoticeSettings, RegistrationSettings, SecuritySettings
+):
     """All settings: a room that has some is one of the bases here."""
 
 
@@ -37,7 +42,7 @@ class Capability:
     name: str
     routers: Callable[[Settings], Sequence[APIRouter]] = lambda _: ()
     commands: Sequence[click.Command] = ()
-    listen: Callable[[Announcements], None] = lambda _: None  # subscribe to what rules announce
+    listen: Callable[[Any], None] = lambda _: None  # subscribe to `announcements` of the services, given these
     # Work beside the requests of each worker, given the services: begun before the first request, ended after the last.
     background: Callable[[Any], AbstractAsyncContextManager[None]] | None = None
     options: Callable[[Settings], Mapping[str, Any]] = lambda _: {}  # of FastAPI
@@ -48,12 +53,14 @@ class Capability:
 
 CAPABILITIES: list[Capability] = [
     Capability("health", routers=lambda _: [health.router]),
+    Capability("mail", commands=[mail.mail], background=runner.running),
+    Capability("notices", listen=notices.listen, background=notices.watching),
     Capability("registration", routers=registration.routers),
     Capability(
         "events",
         routers=lambda _: [events_routes.router],
         commands=[events_command],
-        listen=events.listen,
+        listen=lambda services: events.listen(services.announcements),
         background=events_background.work,
     ),
     Capability(

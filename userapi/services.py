@@ -17,6 +17,7 @@ from userapi.proof.password_check import PasswordCheck
 from userapi.schema import migrations
 from userapi.security.hashing import Passwords
 from userapi.security.key_file import signing_keys
+from userapi.security.keyring import Keyring
 from userapi.security.strength import Strength
 from userapi.security.throttle import Throttle
 from userapi.security.tokens import Tokens
@@ -45,7 +46,16 @@ class Services:
         self.announcements.after_commit(Announcement, _log)
         first_admin.listen(self.announcements)
         for capability in CAPABILITIES:
-            capability.listen(self.announcements)
+            capability.listen(self)
+
+    @cached_property
+    def keyring(self) -> Keyring:
+        """Return what digests and seals with keys derived from the signing keys.
+
+        Raises:
+            Refusal: As with `tokens`.
+        """
+        return Keyring(self._keys)
 
     @cached_property
     def tokens(self) -> Tokens:
@@ -54,7 +64,11 @@ class Services:
         Raises:
             Refusal: The key file holds no key that may be used.
         """
-        return Tokens(signing_keys(self.settings), self._issuer)
+        return Tokens(self._keys, self._issuer)
+
+    @cached_property
+    def _keys(self) -> list[str]:
+        return signing_keys(self.settings)
 
     @cached_property
     def login(self) -> Login:

@@ -12,6 +12,7 @@ from userapi.models.fields import (
     Age,
     Email,
     Instant,
+    Locale,
     Password,
     Timestamp,
     UserId,
@@ -21,6 +22,7 @@ from userapi.models.fields import (
     now,
 )
 from userapi.models.guards import KnownDevice, PasswordGuesses, Unlock
+from userapi.models.mail import MailClient, OneTimeCode, OutboxMail
 from userapi.models.ocsf import ocsf
 from userapi.models.sessions import LoginSession, SessionPublic
 from userapi.models.users import (

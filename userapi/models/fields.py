@@ -13,6 +13,7 @@ from sqlmodel.sql.sqltypes import UTCDateTime
 
 MAX_ID = 2**31 - 1  # INTEGER on every database
 MAX_EMAIL = 254  # RFC 5321 section 4.5.3.1.3, without the angle brackets
+MAX_LOCALE = 35  # RFC 5646 section 4.4.1
 MIN_PASSWORD = 8  # characters
 MAX_PASSWORD_BYTES = 72  # all that bcrypt reads
 
@@ -99,6 +100,15 @@ Username = Annotated[str, Field(min_length=3, max_length=20, pattern=r"^[a-zA-Z0
 _Address = Annotated[EmailStr, Field(max_length=MAX_EMAIL, examples=["alice@example.com"])]
 Email = Annotated[_Address, AfterValidator(_key_fits), WrapValidator(_named)]
 Age = Annotated[int, Field(ge=1, le=120, examples=[42]), BeforeValidator(_no_truth_value)]
+Locale = Annotated[
+    str,
+    Field(
+        max_length=MAX_LOCALE,
+        pattern=r"^[a-zA-Z]{2,8}(-[a-zA-Z0-9]{1,8})*$",
+        examples=["de-AT"],
+        description="The language of mails, as a tag (BCP 47)",
+    ),
+]
 Password = Annotated[
     str,
     Field(

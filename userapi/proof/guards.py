@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import sqlalchemy
@@ -41,6 +41,16 @@ class LoginUnlocked(Announcement):
     unlocked_ip: str | None
 
 
+@dataclass(frozen=True)
+class NewDevice(Announcement):
+    """A user has logged in from a network, or with a user agent, that its account did not know; `first` of all."""
+
+    user_id: int
+    ip: str | None
+    first: bool
+    user_agent: str | None = field(repr=False)
+
+
 def guess(db: Session, user_id: int, at: datetime) -> int:
     """Count a guess of a user's current password before it is looked at; a right one is forgiven afterwards.
 
@@ -77,9 +87,11 @@ def remember(db: Session, user_id: int, client: Client, at: datetime) -> None:
     if client.ip is None or db.get(KnownDevice, (user_id, _device(client))) is not None:
         return
     of_user = select(KnownDevice).where(KnownDevice.user_id == user_id)
+    first = db.exec(of_user.limit(1)).first() is None
     for old in db.exec(of_user.order_by(col(KnownDevice.at).desc()).offset(MOST_DEVICES - 1).limit(100)):
         db.delete(old)
     db.add(KnownDevice(user_id=user_id, device=_device(client), at=at))
+    announce(db, NewDevice(user_id, client.ip, first, client.user_agent))
 
 
 def unlocked(connection: Connection, keys: Sequence[str]) -> list[tuple[str, datetime]]:

@@ -76,9 +76,7 @@ class PasswordCheck:
 
     async def remember(self, found: Credentials, client: Client) -> None:
         """Keep in mind that a user has logged in from this device."""
-        if self._throttle is None or client.ip is None:
-            return
-        if not await self._database.read(guards.is_known, found.user_id, client):
+        if client.ip is not None and not await self._database.read(guards.is_known, found.user_id, client):
             await self._database.write(guards.remember, found.user_id, client, now())
 
     async def prove(self, caller: Caller, current_password: str | None, client: Client) -> str:
