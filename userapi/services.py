@@ -17,6 +17,7 @@ from userapi.proof.password_check import PasswordCheck
 from userapi.schema import migrations
 from userapi.security.hashing import Passwords
 from userapi.security.key_file import signing_keys
+from userapi.security.key_pairs import key_pairs_of
 from userapi.security.strength import Strength
 from userapi.security.throttle import Throttle
 from userapi.security.tokens import Tokens
@@ -51,9 +52,10 @@ class Services:
         """Return what signs and checks tokens, once the service is prepared.
 
         Raises:
-            Refusal: The key file holds no key that may be used.
+            Refusal: A key file holds no key that may be used.
         """
-        return Tokens(signing_keys(self.settings), self._issuer)
+        key_pairs = key_pairs_of(self.settings.signing_key_files)
+        return Tokens(signing_keys(self.settings), self._issuer, key_pairs, self.settings.issuer_url)
 
     @cached_property
     def login(self) -> Login:

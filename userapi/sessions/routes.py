@@ -17,6 +17,8 @@ router = openapi.router(
     responses=openapi.responses(
         ErrorCode.NOT_AUTHENTICATED,
         ErrorCode.INVALID_TOKEN,
+        ErrorCode.TOKEN_EXPIRED,
+        ErrorCode.SESSION_ENDED,
         ErrorCode.NOT_ENOUGH_PERMISSIONS,
         ErrorCode.USER_NOT_FOUND,
         ErrorCode.DATABASE_UNAVAILABLE,

@@ -22,6 +22,8 @@ router = openapi.router(
     responses=openapi.responses(
         ErrorCode.NOT_AUTHENTICATED,
         ErrorCode.INVALID_TOKEN,
+        ErrorCode.TOKEN_EXPIRED,
+        ErrorCode.SESSION_ENDED,
         ErrorCode.NOT_ENOUGH_PERMISSIONS,
         ErrorCode.DATABASE_UNAVAILABLE,
     )

@@ -51,6 +51,6 @@ class TestDocument:
         assert schemas["UserCreate"]["properties"]["password"]["writeOnly"] is True
 
     def test_says_how_to_log_in(self) -> None:
-        [scheme] = openapi()["components"]["securitySchemes"].values()
+        scheme = openapi()["components"]["securitySchemes"]["OAuth2PasswordBearer"]
         assert scheme["type"] == "oauth2"
         assert scheme["flows"]["password"]["tokenUrl"] == "token"

@@ -14,11 +14,15 @@ from userapi.kit.web import fallback
 OAUTH_ERRORS = {  # RFC 6749 section 5.2, RFC 7009 section 2.2.1
     ErrorCode.INVALID_CREDENTIALS: "invalid_grant",
     ErrorCode.INVALID_GRANT: "invalid_grant",
+    ErrorCode.INVALID_CLIENT: "invalid_client",
     ErrorCode.UNSUPPORTED_GRANT_TYPE: "unsupported_grant_type",
     ErrorCode.INVALID_REQUEST: "invalid_request",
+    ErrorCode.TOO_MANY_ATTEMPTS: "temporarily_unavailable",
     ErrorCode.PAYLOAD_TOO_LARGE: "invalid_request",
     ErrorCode.UNSUPPORTED_MEDIA_TYPE: "invalid_request",
 }
+
+_BAD_TOKEN = {ErrorCode.INVALID_TOKEN, ErrorCode.TOKEN_EXPIRED, ErrorCode.SESSION_ENDED}
 
 
 class MissingParameters(RequestValidationError):
@@ -34,8 +38,10 @@ def headers(error: ApiError) -> dict[str, str]:
     if error.code is ErrorCode.RECENT_LOGIN_REQUIRED:  # RFC 9470 section 3
         challenge = f'Bearer error="insufficient_user_authentication", max_age={error.max_age}'
         return {"WWW-Authenticate": challenge}
-    if error.code is ErrorCode.INVALID_TOKEN:  # the attribute only if a token came (RFC 6750 section 3.1)
-        return {"WWW-Authenticate": 'Bearer error="invalid_token"'}
+    if error.code in _BAD_TOKEN:  # the attributes only if a token came (RFC 6750 section 3.1)
+        return {"WWW-Authenticate": f'Bearer error="invalid_token", error_description="{error.code.words}"'}
+    if error.code is ErrorCode.INVALID_CLIENT:  # RFC 6749 section 5.2
+        return {"WWW-Authenticate": 'Basic realm="userapi"'}
     if error.code.status == 401:
         return {"WWW-Authenticate": "Bearer"}
     return {"Retry-After": str(error.retry_after)} if error.code.status in {429, 503} else {}
@@ -48,7 +54,7 @@ def answer(error: ApiError) -> Response:
         invalid = error.code is ErrorCode.VALIDATION_ERROR  # as pydantic says it
         words, kind = (f"Value error, {error}", "value_error") if invalid else (str(error), error.code)
         detail = [{"loc": error.loc, "msg": words, "type": kind}]
-    oauth = {"error": OAUTH_ERRORS[error.code]} if error.code in OAUTH_ERRORS else {}
+    oauth = {"error": OAUTH_ERRORS[error.code], "error_description": str(error)} if error.code in OAUTH_ERRORS else {}
     return JSONResponse({"detail": detail, "code": error.code} | oauth, error.code.status, headers(error))
 
 
