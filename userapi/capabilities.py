@@ -8,6 +8,10 @@ from typing import Any
 import click
 from fastapi import APIRouter
 
+from userapi.clients import commands as client_commands
+from userapi.clients import routes as clients
+from userapi.discovery import commands as discovery_commands
+from userapi.discovery import routes as discovery
 from userapi.first_admin.settings import FirstAdminSettings
 from userapi.health import routes as health
 from userapi.kit.announcements import Announcements
@@ -35,4 +39,10 @@ class Capability:
 CAPABILITIES: list[Capability] = [
     Capability("health", routers=lambda _: [health.router]),
     Capability("registration", routers=registration.routers),
+    Capability("discovery", routers=lambda _: [discovery.router], commands=[discovery_commands.make_key]),
+    Capability(
+        "clients",
+        routers=lambda _: [clients.router],
+        commands=[client_commands.create_client, client_commands.list_clients, client_commands.delete_client],
+    ),
 ]
