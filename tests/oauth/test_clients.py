@@ -89,6 +89,25 @@ class TestPython:
             client().fetch_token(username="mallory", password=WRONG_PASSWORD)
         session.close()
 
+    def test_authlib_refreshes_by_itself(self, throttled: Api) -> None:
+        """As CLIENTS.md has it for a server-rendered app."""
+        base = throttled.server.base_url
+        kept: list[Any] = []
+
+        def keep(token: Any, **_: Any) -> None:
+            kept.append(token)
+
+        options = {"token_endpoint_auth_method": "none", "token_endpoint": f"{base}/token", "update_token": keep}
+        client = OAuth2Session("web", **options)
+        client.headers["X-Forwarded-For"] = "192.0.2.7"
+        keep(client.fetch_token(username="alice", password=PASSWORD))
+        client.close()
+        later = OAuth2Session("web", token={**kept[0], "expires_at": 1}, **options)
+        assert later.get(f"{base}/users/me").json()["username"] == "alice"
+        assert len(kept) == 2
+        assert later.token["refresh_token"] == kept[1]["refresh_token"] != kept[0]["refresh_token"]
+        later.close()
+
     def test_requests_oauthlib(self, throttled: Api, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(os.environ, "OAUTHLIB_INSECURE_TRANSPORT", "1")
         base = throttled.server.base_url
