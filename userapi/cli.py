@@ -3,7 +3,8 @@
 import json
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
+from typing import Any
 
 import click
 import uvicorn
@@ -70,19 +71,23 @@ def serve(host: str, port: int, workers: int, reload: bool) -> None:
         )
     if chosen.docs_enabled:
         click.echo(f"Interactive documentation: http://{'localhost' if host == '0.0.0.0' else host}:{port}/docs")  # noqa: S104
+    with ExitStack() as beside:
+        works = [capability.beside(chosen, host, workers > 1 or reload) for capability in CAPABILITIES]
+        commands.refusing(lambda: [beside.enter_context(work) for work in works])
+        _run(chosen, host=host, port=port, workers=workers, reload=reload)
+
+
+def _run(chosen: Settings, **options: Any) -> None:
     uvicorn.run(
         "userapi.main:app",
         http="userapi.server.protocol:BoundedProtocol",
-        host=host,
-        port=port,
-        workers=workers,
-        reload=reload,
         server_header=False,
         access_log=False,
         log_config=logs.configuration(chosen.log_format),
         proxy_headers=bool(chosen.forwarded_allow_ips),
         forwarded_allow_ips=chosen.forwarded_allow_ips,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        **options,
     )
 
 

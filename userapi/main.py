@@ -51,7 +51,7 @@ def create_app(settings: Settings, tell: Callable[[str], None] = lambda _: None)
         docs_url=None,  # see `pages`
         redoc_url=None,
         redirect_slashes=False,
-        telemetry={"tracing": False, "metrics": False, "logs": False},  # looked for at every request
+        **_options(settings),
     )
     problems.install(app)
     for router in (users.router, sessions.router, login.router):
@@ -64,6 +64,14 @@ def create_app(settings: Settings, tell: Callable[[str], None] = lambda _: None)
         pages.install(app)
     _add_layers(app, settings)
     return app
+
+
+def _options(settings: Settings) -> dict[str, Any]:
+    """Return what capabilities ask of FastAPI. Without one that traces, it need not look for telemetry all the time."""
+    options: dict[str, Any] = {"telemetry": {"tracing": False, "metrics": False, "logs": False}}
+    for capability in CAPABILITIES:
+        options |= capability.options(settings)
+    return options
 
 
 def _add_layers(app: FastAPI, settings: Settings) -> None:

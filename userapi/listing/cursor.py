@@ -2,19 +2,17 @@
 
 import base64
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, Field, TypeAdapter
+from pydantic import Field, TypeAdapter
 from pydantic_core import PydanticCustomError
 from sqlalchemy.sql.elements import KeyedColumnElement
 
-from userapi.models import MAX_EMAIL, User, UserId, column
+from userapi.models import MAX_EMAIL, Instant, User, UserId, column
 
 Sort = Literal["id", "-id", "username", "-username", "email", "-email", "created_at", "-created_at"]
 
 _Name = Annotated[str, Field(max_length=MAX_EMAIL, pattern=r"^[^\x00]*$")]
-_Instant = Annotated[AwareDatetime, Field(ge=datetime(1970, 1, 1, tzinfo=UTC), le=datetime(9000, 1, 1, tzinfo=UTC))]
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +34,7 @@ _ASCENDING = [
     Order("id", (column(User.id),), TypeAdapter(tuple[UserId])),
     Order("username", (column(User.username_key),), TypeAdapter(tuple[_Name])),
     Order("email", (column(User.email_key),), TypeAdapter(tuple[_Name])),
-    Order("created_at", (column(User.created_at), column(User.id)), TypeAdapter(tuple[_Instant, UserId])),
+    Order("created_at", (column(User.created_at), column(User.id)), TypeAdapter(tuple[Instant, UserId])),
 ]
 _DESCENDING = [Order(f"-{order.name}", order.keys, order.key_values, descending=True) for order in _ASCENDING]
 

@@ -4,7 +4,7 @@ import re
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, EmailStr, Field, ValidationError, WrapValidator
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, EmailStr, Field, ValidationError, WrapValidator
 from pydantic_core import PydanticCustomError
 from sqlalchemy import Dialect, String
 from sqlalchemy.dialects.mysql import DATETIME
@@ -13,6 +13,7 @@ from sqlmodel.sql.sqltypes import UTCDateTime
 
 MAX_ID = 2**31 - 1  # INTEGER on every database
 MAX_EMAIL = 254  # RFC 5321 section 4.5.3.1.3, without the angle brackets
+MAX_LOCALE = 35  # RFC 5646 section 4.4.1
 MIN_PASSWORD = 8  # characters
 MAX_PASSWORD_BYTES = 72  # all that bcrypt reads
 
@@ -93,11 +94,21 @@ def _hashable(password: str) -> str:
     return password
 
 
+Instant = Annotated[AwareDatetime, Field(ge=datetime(1970, 1, 1, tzinfo=UTC), le=datetime(9000, 1, 1, tzinfo=UTC))]
 UserId = Annotated[int, Field(ge=1, le=MAX_ID), BeforeValidator(_plain_number)]
 Username = Annotated[str, Field(min_length=3, max_length=20, pattern=r"^[a-zA-Z0-9_]+$", examples=["alice"])]
 _Address = Annotated[EmailStr, Field(max_length=MAX_EMAIL, examples=["alice@example.com"])]
 Email = Annotated[_Address, AfterValidator(_key_fits), WrapValidator(_named)]
 Age = Annotated[int, Field(ge=1, le=120, examples=[42]), BeforeValidator(_no_truth_value)]
+Locale = Annotated[
+    str,
+    Field(
+        max_length=MAX_LOCALE,
+        pattern=r"^[a-zA-Z]{2,8}(-[a-zA-Z0-9]{1,8})*$",
+        examples=["de-AT"],
+        description="The language of mails, as a tag (BCP 47)",
+    ),
+]
 Password = Annotated[
     str,
     Field(

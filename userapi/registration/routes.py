@@ -6,6 +6,7 @@ from userapi.errors import ErrorCode
 from userapi.kit.web import openapi
 from userapi.kit.web.dependencies import NOT_CROSS_SITE, ClientDep, DatabaseDep
 from userapi.models import UserPublic, UserRegister
+from userapi.registration.languages import preferred
 from userapi.registration.settings import RegistrationSettings
 from userapi.security.throttle import Throttle
 from userapi.users import answers, rules
@@ -25,7 +26,8 @@ def routers(settings: RegistrationSettings) -> list[APIRouter]:
 async def register(
     new: UserRegister, database: DatabaseDep, prepare: PreparationDep, client: ClientDep, request: Request
 ) -> Response:
-    """Make an account for oneself."""
+    """Make an account for oneself. Without `locale` it speaks the language that the browser prefers."""
+    new.locale = new.locale or preferred(request.headers.get("accept-language"))
     services = request.app.state.services
 
     async def admit() -> None:

@@ -88,11 +88,13 @@ class Target(NamedTuple):
 
 @openapi.raises(ErrorCode.NOT_ENOUGH_PERMISSIONS)
 async def _target(
+    request: Request,
     user_id: Annotated[UserId | Literal["me"], Path(description="A user's id, or `me` for the caller"), _ID_OR_ME],
     caller: CallerDep,
 ) -> Target:
     """Return the caller itself or, for an admin, anybody."""
     target = Target(caller.user.id if user_id == "me" else user_id, caller)
+    request.scope[edge.TARGET_ID] = target.user_id
     if not target.own and not caller.user.is_admin:
         raise ApiError(ErrorCode.NOT_ENOUGH_PERMISSIONS)  # whether or not there is such a user
     return target

@@ -46,19 +46,23 @@ _SHOWN: tuple[Any, ...] = (
 
 
 @dataclass(frozen=True)
-class SessionRevoked(Announcement):
-    """A session was ended before its time, or the `sessions` of a user with these ids, but not the one `kept`.
+class LoginSucceeded(Announcement):
+    """A user has logged in with its password."""
 
-    For a copied refresh token, `ip` is where it came from, `session_ip` where the session was last refreshed from.
-    """
+    user_id: int
+    session_id: int
+    ip: str | None
+
+
+@dataclass(frozen=True)
+class SessionRevoked(Announcement):
+    """A session was ended before its time, or the `sessions` of a user with these ids, but not the one `kept`."""
 
     user_id: int
     reason: str
     session_id: int | None = None
     sessions: str | None = None
     kept: int | None = None
-    ip: str | None = None
-    session_ip: str | None = None
 
 
 @dataclass(frozen=True)
@@ -151,17 +155,11 @@ def begin(
         user.hashed_password = better_hash
     _delete_expired(db, at)
     _make_room(db, user_id, at)
-    user_agent, ip = stored(client)
-    begun = LoginSession(
-        user_id=user_id,
-        created_at=at,
-        rotated_at=at,
-        expires_at=at + min(lifetime),
-        user_agent=user_agent,
-        ip=ip,
-    )
+    begun = LoginSession(user_id=user_id, created_at=at, rotated_at=at, expires_at=at + min(lifetime))
+    begun.user_agent, begun.ip = stored(client)
     db.add(begun)
     db.flush()
+    announce(db, LoginSucceeded(user_id, begun.id or 0, client.ip))
     return current(begun)
 
 

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ValidationError
 
 from userapi.errors import ErrorCode
 from userapi.kit.database import Database
-from userapi.kit.web import openapi
+from userapi.kit.web import edge, openapi
 from userapi.kit.web.client import Client
 from userapi.kit.web.dependencies import ClientDep, DatabaseDep, path_of
 from userapi.kit.web.links import links
@@ -80,8 +80,9 @@ async def list_users(_: AdminDep, database: DatabaseDep, request: Request) -> Re
 
 
 @router.get("/me", include_in_schema=False)
-async def read_oneself(caller: CallerDep) -> Response:
+async def read_oneself(caller: CallerDep, request: Request) -> Response:
     """Read oneself. `/{user_id}` would do it, but to check a path costs 45 us, a fifth of that request."""
+    request.scope[edge.TARGET_ID] = caller.user.id
     return answers.one(caller.user)
 
 

@@ -40,6 +40,7 @@ class TestOn:
             "username": "carol",
             "email": "carol@example.com",
             "age": 33,
+            "locale": None,
             "is_admin": False,
             "is_active": True,
             "created_at": carol.user["created_at"],
@@ -117,7 +118,7 @@ class TestOn:
         operation = document["paths"]["/register"]["post"]
         assert operation["security"] == []
         schema = document["components"]["schemas"]["UserRegister"]
-        assert schema["properties"].keys() == {"username", "email", "password", "age"}
+        assert schema["properties"].keys() == {"username", "email", "password", "age", "locale"}
 
 
 class TestLimits:

@@ -23,7 +23,8 @@ ALL = [(method.upper(), path) for path, item in openapi(registration_enabled=Tru
 WITH_BODY = [each for each in ALL if "requestBody" in (operation(*each, registration_enabled=True) or {})]
 FORMS = ["/token", "/revoke"]
 OF_A_USER = [each for each in ALL if "{user_id}" in each[1]]
-WITH_TOKEN = [*OF_A_USER, ("GET", "/users"), ("POST", "/users")]
+LISTS = [("GET", "/users"), ("GET", "/events")]
+WITH_TOKEN = [*OF_A_USER, *LISTS, ("POST", "/users")]
 CHANGES = [("PUT", "/users/{user_id}"), ("PATCH", "/users/{user_id}")]
 DELETE = ("DELETE", "/users/{user_id}")
 NEW = {"username": "carol", "email": "carol@example.com", "password": PASSWORD}
@@ -130,7 +131,7 @@ async def refuse_callers_and_input(seen: Seen, url: str) -> None:
             await ask(method, path, content=b"x", headers={"Content-Type": "text/plain"})
             await ask(method, path, content=b'"\xff"', headers={"Content-Type": "application/json"})
         await ask.each(OF_A_USER, user="0", json={})
-        await ask("GET", "/users", params={"page": 0})
+        await ask.each(LISTS, params={"page_size": 0})
         for path in ("/users", "/register"):
             await ask("POST", path, json={})
         await ask("POST", "/token", data={})

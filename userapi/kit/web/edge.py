@@ -16,6 +16,7 @@ from userapi.kit.web import addresses, problems
 
 MAX_BODY_BYTES = 64 * 1024
 USER_ID = "userapi.user_id"  # where in the scope the caller's id is left for the log
+TARGET_ID = "userapi.target_id"  # and that of the user whom the request is about
 POLICY = "userapi.policy"  # where in the scope a page leaves its content security policy
 
 log = logging.getLogger("userapi.requests")
@@ -60,7 +61,8 @@ class Edge:
             return await self.app(scope, receive, send)
         start = time.perf_counter()
         request_id = _request_id(scope)
-        logs.begin_request(request_id, scope["client"][0][:64] if scope["client"] else None)
+        agent = _header(scope, b"user-agent")
+        logs.begin_request(request_id, scope["client"][0][:64] if scope["client"] else None, agent or None)
         addresses.warn_of_untrusted(scope)
 
         async def sending(message: Message) -> None:
@@ -100,8 +102,12 @@ class LastResort:
 
 def _request_id(scope: Scope) -> str:
     """Return the id that came in `X-Request-ID`, if it is a plain one, or a new one."""
-    given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"").decode("latin-1")
+    given = _header(scope, b"x-request-id")
     return given if _GIVEN_ID.fullmatch(given) else secrets.token_hex(8)
+
+
+def _header(scope: Scope, name: bytes) -> str:
+    return next((value for found, value in scope["headers"] if found == name), b"").decode("latin-1")
 
 
 def _headers(scope: Scope, request_id: str) -> list[tuple[bytes, bytes]]:
@@ -122,6 +128,7 @@ def _log(scope: Scope, status: int, seconds: float) -> None:
         "status": status,
         "ms": round(seconds * 1000, 2),
         "user_id": scope.get(USER_ID, "-"),
+        "target_id": scope.get(TARGET_ID, "-"),
         "ip": logs.address.get() or "-",
     }
     log.info("request", extra={"fields": fields})
