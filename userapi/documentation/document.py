@@ -157,8 +157,10 @@ def _describe(operation: Json) -> None:
     body: Json = operation.get("requestBody", {}).get("content", {})
     for content in body.values():
         name = content["schema"].get("$ref", "").rpartition("/")[2]
+        if name in _EXAMPLES:
+            content["example"] = _EXAMPLES[name]
         if name == "UserPatch":
-            body = operation["requestBody"]["content"] = {**body, MERGE_PATCH: content}
+            operation["requestBody"]["content"] = {**body, MERGE_PATCH: content}
 
 
 def _refuse(operation: Json, codes: Set[ErrorCode], *, oauth: bool) -> Json:
