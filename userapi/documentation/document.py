@@ -150,7 +150,9 @@ def _split_grants(document: Json) -> None:
 def _describe(operation: Json) -> None:
     """Say of an operation what its function's docstring and its signature tell."""
     operation["summary"] = re.split(r"[.:;,](?=\s|$)", operation["description"], maxsplit=1)[0]
-    operation["security"] = [*operation["security"], {"HTTPBearer": []}] if "security" in operation else []
+    security = operation.setdefault("security", [])
+    if {"OAuth2PasswordBearer": []} in security:
+        security.append({"HTTPBearer": []})
     for status, answer in operation["responses"].items():
         answer["description"] = HTTPStatus(int(status)).phrase
         answer["headers"] = answer.get("headers", {}) | problems.REQUEST_ID
