@@ -27,7 +27,7 @@ LAYERS = [
     set[str](),  # all other capabilities: every folder that is not named
     {"capabilities"},
     {"services"},
-    {"main", "cli"},
+    {"main", "cli", "commands", "worker"},
     {"__main__"},
 ]
 CAPABILITIES = LAYERS.index(set())

@@ -1,5 +1,6 @@
 """What tests take from the service's own code, in one place; all else goes through its processes."""
 
+from userapi import worker
 from userapi.capabilities import Settings
 from userapi.cli import cli
 from userapi.errors import ApiError, DatabaseUnavailable, ErrorCode
@@ -17,6 +18,7 @@ from userapi.security.counters import MOST, LocalCounters
 from userapi.security.hashing import FairQueue
 from userapi.security.strength import Strength, is_common
 from userapi.security.throttle import Budget, Throttle, known_devices, strangers
+from userapi.server import supervisor
 from userapi.sessions.issuer import issuer
 
 __all__ = [
@@ -54,4 +56,6 @@ __all__ = [
     "migrations",
     "now",
     "strangers",
+    "supervisor",
+    "worker",
 ]
