@@ -152,8 +152,8 @@ def main(address: str, workers: str, which: str, channel: str) -> None:
     `channel` is the descriptor of the socket that leads to the supervisor.
     """
     chosen = prepare(address, alone=workers == "1") if which == "first" else commands.refusing(_settings)
-    server = _Worker(uvicorn.Config(**_options(chosen)), socket.socket(fileno=int(channel)), chosen.log_format)
-    server.run()
+    with socket.socket(fileno=int(channel)) as supervisor:
+        _Worker(uvicorn.Config(**_options(chosen)), supervisor, chosen.log_format).run()
 
 
 if __name__ == "__main__":

@@ -43,9 +43,9 @@ class Place:
             self.uds.unlink(missing_ok=True)
 
 
-def shown(bound: list[socket.socket]) -> str:
-    """Return the address of the first of some sockets, as people type it."""
-    name = bound[0].getsockname()
+def shown(bound: socket.socket) -> str:
+    """Return the address of a socket, as people type it."""
+    name = bound.getsockname()
     if not isinstance(name, tuple):
         return f"unix:{name}"
     host = "localhost" if name[0] in ("0.0.0.0", "::") else name[0]  # noqa: S104  # it is shown, not bound

@@ -12,6 +12,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 from userapi.kit import logs
 from userapi.server import systemd
@@ -38,10 +39,11 @@ def run(place: Place, command: list[str], workers: int) -> int:
         Refusal: The place cannot be listened on.
     """
     listeners = place.bind()
-    try:
-        return Supervisor(listeners, [*command, shown(listeners), str(workers)], workers).run()
-    finally:
-        place.leave()
+    with ExitStack() as stack:
+        stack.callback(place.leave)
+        for listener in listeners:
+            stack.enter_context(listener)
+        return Supervisor(listeners, [*command, shown(listeners[0]), str(workers)], workers).run()
 
 
 class Supervisor:
@@ -65,7 +67,11 @@ class Supervisor:
 
     def run(self) -> int:
         """Supervise until the end; return the exit code, which is 0 if all was done that was asked for."""
-        self._listen_to_signals()
+        with self._signals_heard():
+            self._supervise()
+        return self._exit_code
+
+    def _supervise(self) -> None:
         while self._workers or (not self._stopping and not (self._exit_code and not self._begun)):
             if not self._stopping:
                 self._start_workers()
@@ -78,17 +84,19 @@ class Supervisor:
                 self._handle(self._signals.popleft())
             self._hand_out()
             self._look_after()
-        return self._exit_code
 
-    def _listen_to_signals(self) -> None:
+    @contextmanager
+    def _signals_heard(self) -> Iterator[None]:
+        """Queue signals, and wake the selector for them."""
         woken, wake = socket.socketpair()
-        woken.setblocking(False)
-        wake.setblocking(False)
-        signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
-        self._wake = wake
-        self._selector.register(woken, selectors.EVENT_READ, lambda: woken.recv(4096))
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, lambda number, _: self._signals.append(number))
+        with woken, wake, self._selector:
+            wake.setblocking(False)
+            signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
+            self._selector.register(woken, selectors.EVENT_READ, lambda: woken.recv(4096))
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                signal.signal(number, lambda number, _: self._signals.append(number))
+            yield
+            signal.set_wakeup_fd(-1)
 
     def _handle(self, number: int) -> None:
         if number != signal.SIGHUP and self._stopping:
@@ -154,7 +162,7 @@ class Supervisor:
         for listener in self._listeners:
             listener.setblocking(False)
             listener.listen(BACKLOG)
-            log.info("serving on %s", listener.getsockname())
+            log.info("serving on %s", shown(listener))
         self._accept_if(True)
         systemd.notify("READY=1")
 
