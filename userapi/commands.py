@@ -25,15 +25,28 @@ def all_commands(context: click.Context) -> dict[str, click.Command]:
 
 
 @click.command()
-def migrate() -> None:
-    """Bring the database's schema to head."""
+@click.option("--to", "target", default="head", show_default=True, help="Revision to move to, up or down.")
+@click.option("--check", is_flag=True, help="Change nothing: exit with 1 if there is something to do.")
+@click.option("--sql", is_flag=True, help="Change nothing: print the SQL.")
+def migrate(target: str, check: bool, sql: bool) -> None:
+    """Bring the database's schema to head, or to another revision."""
 
-    async def upgraded(services: Services) -> tuple[str | None, str | None]:
-        return await migrations.upgrade(services.database)
+    async def moved(services: Services) -> tuple[str | None, str | None]:
+        if sql:
+            await migrations.script(services.database, target)
+        if check or sql:
+            return await migrations.plan(services.database, target)
+        return await migrations.move(services.database, target)
 
-    before, after = commands.run(upgraded)
-    moved = f"is at {after} already" if before == after else f"went from {before or 'nothing'} to {after}"
-    click.echo(f"The schema {moved}")
+    before, after = commands.run(moved)
+    if sql:
+        return
+    if before == after:
+        click.echo(f"The schema is at {after} already")
+    elif check:
+        commands.fail(f"the schema is at {before or 'nothing'}, not at {after}: run python -m userapi migrate")
+    else:
+        click.echo(f"The schema went from {before or 'nothing'} to {after}")
 
 
 @asynccontextmanager
