@@ -1,6 +1,5 @@
 """Every command but `serve`, which does not wait for what these import."""
 
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -17,8 +16,7 @@ from userapi.users.commands import create_admin, set_password
 
 def all_commands(context: click.Context) -> dict[str, click.Command]:
     """Return the commands by name, and have the context open what they need."""
-    for name in ("userapi", "asyncmy"):
-        logging.getLogger(name).addHandler(logging.NullHandler())  # commands say what is wrong themselves
+    commands.be_quiet()
     context.obj = _open_services
     plugged = [command for capability in CAPABILITIES for command in capability.commands]
     return {str(command.name): command for command in (migrate, create_admin, set_password, unlock, *plugged)}

@@ -29,6 +29,7 @@ def prepare(address: str, *, alone: bool) -> Settings:
 
     `alone` tells that one process will serve. A refusal ends the process with exit code 1.
     """
+    commands.be_quiet()
     chosen = commands.refusing(_settings)
     commands.refusing(lambda: asyncio.run(_prepare(chosen, address, alone=alone)))
     return chosen

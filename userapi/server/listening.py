@@ -1,7 +1,7 @@
 """The sockets that clients connect to: of an address, of a file, or passed on by whoever started the process."""
 
 import socket
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +43,20 @@ class Place:
             self.uds.unlink(missing_ok=True)
 
 
+def listen(bound: list[socket.socket]) -> None:
+    """Let clients connect.
+
+    Raises:
+        Refusal: Another process has begun to listen there meanwhile.
+    """
+    try:
+        for one in bound:
+            one.setblocking(False)
+            one.listen(BACKLOG)
+    except OSError as error:
+        raise Refusal(f"cannot listen: {error.strerror or error}") from error
+
+
 def shown(bound: socket.socket) -> str:
     """Return the address of a socket, as people type it."""
     name = bound.getsockname()
@@ -54,26 +68,30 @@ def shown(bound: socket.socket) -> str:
 
 def _internet(host: str, port: int) -> list[socket.socket]:
     """Return a socket for each address of a host."""
-    bound = []
     found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    for family, kind, protocol, _, address in dict.fromkeys(found):
-        one = socket.socket(family, kind, protocol)
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        one.bind(address)
-        bound.append(one)
+    with ExitStack() as opened:
+        bound = []
+        for family, kind, protocol, _, address in dict.fromkeys(found):
+            one = opened.enter_context(socket.socket(family, kind, protocol))
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            one.bind(address)
+            bound.append(one)
+        opened.pop_all()  # all are bound: they stay open
     return bound
 
 
 def _unix(path: Path) -> socket.socket:
     """Return a Unix socket at a path; a file that an earlier process left there goes."""
-    one = socket.socket(socket.AF_UNIX)
     if path.is_socket():
         with suppress(ConnectionRefusedError), socket.socket(socket.AF_UNIX) as probe:
             probe.connect(str(path))
             raise Refusal(f"cannot listen: another process listens at {path}")
         path.unlink()
-    one.bind(str(path))
-    path.chmod(_UDS_MODE)
+    with ExitStack() as opened:
+        one = opened.enter_context(socket.socket(socket.AF_UNIX))
+        one.bind(str(path))
+        path.chmod(_UDS_MODE)
+        opened.pop_all()
     return one

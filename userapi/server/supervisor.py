@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager
 
 from userapi.kit import logs
 from userapi.server import systemd
-from userapi.server.listening import BACKLOG, Place, shown
+from userapi.server.listening import BACKLOG, Place, listen, shown
 from userapi.server.workers import Worker
 
 SHUTDOWN_SECONDS = 15  # for requests to end, before a worker cuts them off
@@ -159,9 +159,8 @@ class Supervisor:
     def _begin(self) -> None:
         """Listen: the first worker can serve."""
         self._begun = True
+        listen(self._listeners)
         for listener in self._listeners:
-            listener.setblocking(False)
-            listener.listen(BACKLOG)
             log.info("serving on %s", shown(listener))
         self._accept_if(True)
         systemd.notify("READY=1")

@@ -5,6 +5,7 @@ Both come in variables of the environment that are nobody's settings: systemd se
 
 import os
 import socket
+from contextlib import suppress
 
 _FIRST_SOCKET = 3
 _address: str | None = None
@@ -25,5 +26,5 @@ def notify(state: str) -> None:
     """Tell systemd a state, as `READY=1`, if it wants to hear it."""
     if _address is None:
         return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
         channel.sendto(state.encode(), f"\0{_address[1:]}" if _address[0] == "@" else _address)
