@@ -8,14 +8,16 @@ from typing import Any
 import click
 from fastapi import APIRouter
 
+from userapi.first_admin.settings import FirstAdminSettings
 from userapi.health import routes as health
 from userapi.kit.announcements import Announcements
 from userapi.registration import routes as registration
 from userapi.registration.settings import RegistrationSettings
+from userapi.security.settings import SecuritySettings
 
 
-class Settings(RegistrationSettings):
-    """All settings: a capability that has some is one of the bases here."""
+class Settings(FirstAdminSettings, RegistrationSettings, SecuritySettings):
+    """All settings: a room that has some is one of the bases here."""
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,12 @@ import click
 
 from userapi import settings
 from userapi.capabilities import CAPABILITIES, Settings
+from userapi.first_admin.commands import create_admin
 from userapi.kit import commands
-from userapi.login.commands import unlock
+from userapi.proof.commands import unlock
 from userapi.schema import migrations
 from userapi.services import Services
-from userapi.users.commands import create_admin, set_password
+from userapi.users.commands import set_password
 
 
 def all_commands(context: click.Context) -> dict[str, click.Command]:

@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, NoReturn, TypeVar
 
 import click
+from pydantic import ValidationError
 
 from userapi.errors import ApiError, Refusal
 
@@ -39,6 +40,8 @@ def refusing(work: Callable[[], R]) -> R:
         return work()
     except (Refusal, ApiError) as error:
         fail(str(error))
+    except ValidationError as error:
+        fail(broken_rules(error))
 
 
 def new_password(from_stdin: bool) -> str:
@@ -51,9 +54,10 @@ def new_password(from_stdin: bool) -> str:
     return password
 
 
-def reason(item: Any) -> str:
-    """Return why a field was found invalid, of one of pydantic's errors."""
-    return str(item["msg"]).removeprefix("Value error, ")
+def broken_rules(error: ValidationError, prefix: str = "") -> str:
+    """Return one sentence about fields that broke their rules: `prefix` and the name of each, and why."""
+    reasons = ((str(item["loc"][0]), item["msg"].removeprefix("Value error, ")) for item in error.errors())
+    return "; ".join(f"{prefix}{name.upper() if prefix else name}: {why}" for name, why in reasons)
 
 
 def fail(message: str) -> NoReturn:

@@ -15,6 +15,10 @@ REQUIRED_CLAIMS = ["iss", "sub", "sid", "gen", "nonce", "iat", "exp", "aud"]
 ACCESS, REFRESH = "userapi:access", "userapi:refresh"  # a token's purpose is its audience (RFC 8725 section 3.9)
 MAX_CHECKED = 10_000  # tokens remembered as good
 
+# A time of issue in the future says that a clock is wrong, which no attacker can make of it: hosts whose clocks differ
+# accept each other's tokens, and a clock that is set back ends none. The end of a token counts to the second.
+FUTURE_SECONDS = 86_400
+
 _OPTIONS: Any = {"require": REQUIRED_CLAIMS}
 _NONCE = re.compile(r"[\w-]{22}", re.ASCII)
 
@@ -61,7 +65,15 @@ class Tokens:
             return claims
         for key in self._keys:
             try:
-                payload = jwt.decode(token, key, [ALGORITHM], audience=purpose, issuer=self._issuer, options=_OPTIONS)
+                payload = jwt.decode(
+                    token,
+                    key,
+                    [ALGORITHM],
+                    audience=purpose,
+                    issuer=self._issuer,
+                    leeway=FUTURE_SECONDS,
+                    options=_OPTIONS,
+                )
                 claims = _claims(payload)
             except jwt.InvalidSignatureError:
                 continue
@@ -77,6 +89,8 @@ class Tokens:
 
 
 def _claims(payload: dict[str, Any]) -> Claims:
+    if int(payload["exp"]) <= time.time():
+        raise ValueError("it has expired")
     if not _NONCE.fullmatch(payload["nonce"]):
         raise ValueError("this is no nonce")
     if type(payload["sid"]) is not int or type(payload["gen"]) is not int:

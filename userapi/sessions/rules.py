@@ -14,8 +14,8 @@ from userapi.kit.announcements import Announcement, announce
 from userapi.kit.web.client import Client
 from userapi.models import USER_ROW, LoginSession, SessionPublic, User, UserRow, now
 from userapi.security.tokens import Claims
+from userapi.sessions import expiry
 
-CLEANUP = 100  # expired sessions forgotten with each login, at most
 MAX_SESSIONS = 100  # of a user at once
 
 _CALLER_COLUMNS: list[Any] = [
@@ -59,13 +59,6 @@ class SessionRevoked(Announcement):
     kept: int | None = None
     ip: str | None = None
     session_ip: str | None = None
-
-
-@dataclass(frozen=True)
-class SessionsExpired(Announcement):
-    """The sessions with these ids have expired, and are forgotten."""
-
-    sessions: str
 
 
 class Caller(NamedTuple):
@@ -149,7 +142,7 @@ def begin(
         return None
     if better_hash is not None:
         user.hashed_password = better_hash
-    _delete_expired(db, at)
+    expiry.delete_expired(db, at)
     _make_room(db, user_id, at)
     user_agent, ip = stored(client)
     begun = LoginSession(
@@ -238,10 +231,3 @@ def _make_room(db: Session, user_id: int, at: datetime) -> None:
     alive = select(LoginSession.id).where(LoginSession.user_id == user_id, LoginSession.expires_at > at)
     oldest = db.exec(alive.order_by(col(LoginSession.id))).all()[: 1 - MAX_SESSIONS]
     _end(db, user_id, oldest, SessionRevoked(user_id, "too many sessions", sessions=_listed(oldest)))
-
-
-def _delete_expired(db: Session, at: datetime) -> None:
-    oldest = select(LoginSession.id).where(LoginSession.expires_at < at).order_by(col(LoginSession.expires_at))
-    if expired := db.exec(oldest.limit(CLEANUP)).all():
-        db.exec(delete(LoginSession).where(col(LoginSession.id).in_(expired)))
-        announce(db, SessionsExpired(_listed(expired)))
