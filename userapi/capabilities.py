@@ -8,6 +8,7 @@ from typing import Any
 import click
 from fastapi import APIRouter
 
+from userapi.backups.commands import backup, end_sessions
 from userapi.first_admin.settings import FirstAdminSettings
 from userapi.health import routes as health
 from userapi.kit.announcements import Announcements
@@ -34,5 +35,6 @@ class Capability:
 
 CAPABILITIES: list[Capability] = [
     Capability("health", routers=lambda _: [health.router]),
+    Capability("backups", commands=[backup, end_sessions]),
     Capability("registration", routers=registration.routers),
 ]
