@@ -1,7 +1,6 @@
 """Two releases on one database: the newer one migrates while the older one serves, takes over, and is taken back."""
 
 import os
-import shutil
 import signal
 import threading
 from collections import Counter
@@ -19,43 +18,13 @@ from tests.support.crowd import at_once
 from tests.support.faults import LOGIN
 from tests.support.people import ADMIN_PASSWORD, bearer
 from tests.support.processes import ROOT, children, run, wait_until
+from tests.support.releases import NEW_VERSION, new_release
 from tests.support.servers import Server, launched
 from userapi import __version__
 
+__all__ = ["new_release"]
+
 WORKERS = {"postgresql": 4}  # elsewhere two: starting them is what takes long
-NEW_VERSION = f"{__version__}.1"
-EXPAND = '''"""A newer release's column, which may be absent."""
-
-import sqlalchemy as sa
-
-from alembic import op
-
-revision = "new_release"
-down_revision = "{head}"
-works_from = "{head}"
-
-
-def upgrade() -> None:
-    op.add_column("users", sa.Column("nickname", sa.String(30), nullable=True))
-
-
-def downgrade() -> None:
-    with op.batch_alter_table("users") as batch:
-        batch.drop_column("nickname")
-'''
-
-
-@pytest.fixture
-def new_release(tmp_path: Path) -> Path:
-    """A copy of the project with another version and one more migration."""
-    project = tmp_path / "new"
-    for name in ("userapi", "alembic"):
-        shutil.copytree(ROOT / name, project / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "alembic.ini", project)
-    (project / "alembic" / "versions" / "new_release.py").write_text(EXPAND.format(head=HEAD))
-    version = project / "userapi" / "__init__.py"
-    version.write_text(version.read_text().replace(__version__, NEW_VERSION))
-    return project
 
 
 class Load:

@@ -65,10 +65,10 @@ async def require_head(database: Database) -> None:
     Raises:
         Refusal: It is not; the sentence names the command that helps.
     """
+    await database.read(require_ours)
     found, wanted = await database.read(find), head()
     if found.revision == wanted or works_on_newer(found):
         return
-    await database.read(require_ours)
     _require_known(found)
     raise Refusal(
         f"the database's schema is at {found.revision or 'nothing'}, this version needs {wanted}:"
@@ -141,7 +141,7 @@ async def plan(database: Database, target: str) -> tuple[str | None, str]:
     await database.read(require_ours)
     _require_known(found)
     with _readable():
-        meant = directory().get_revision(target)
+        meant = directory().get_revision(target) if target else None
     if meant is None:
         raise Refusal("the schema cannot be brought to nothing: all users would be gone")
     return found.revision, meant.revision
