@@ -1,5 +1,6 @@
 """Every command but `serve`, which does not wait for what these import."""
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -9,6 +10,7 @@ from userapi import settings
 from userapi.capabilities import CAPABILITIES, Settings
 from userapi.first_admin.commands import create_admin
 from userapi.kit import commands
+from userapi.main import create_app
 from userapi.proof.commands import unlock
 from userapi.schema import migrations
 from userapi.services import Services
@@ -20,7 +22,7 @@ def all_commands(context: click.Context) -> dict[str, click.Command]:
     commands.be_quiet()
     context.obj = _open_services
     plugged = [command for capability in CAPABILITIES for command in capability.commands]
-    return {str(command.name): command for command in (migrate, create_admin, set_password, unlock, *plugged)}
+    return {str(command.name): command for command in (migrate, openapi, create_admin, set_password, unlock, *plugged)}
 
 
 @click.command()
@@ -46,6 +48,13 @@ def migrate(target: str, check: bool, sql: bool) -> None:
         commands.fail(f"the schema is at {before or 'nothing'}, not at {after}: run python -m userapi migrate")
     else:
         click.echo(f"The schema went from {before or 'nothing'} to {after}")
+
+
+@click.command()
+def openapi() -> None:
+    """Write the OpenAPI document to standard output, for generators of clients."""
+    chosen = commands.refusing(lambda: settings.load(Settings))
+    click.echo(json.dumps(create_app(chosen).openapi(), indent=2))
 
 
 @asynccontextmanager

@@ -22,7 +22,7 @@ from tests.support.people import ADMIN_PASSWORD
 from tests.support.processes import ROOT, children, environment, free_port, refused_to_start, run, wait_until
 from tests.support.servers import Server, serving
 
-SETTINGS = {"FIRST_ADMIN_PASSWORD": ADMIN_PASSWORD, "THROTTLE_ENABLED": "false"}
+SETTINGS: Any = {"FIRST_ADMIN_PASSWORD": ADMIN_PASSWORD, "THROTTLE_ENABLED": "false"}
 
 
 @pytest.fixture(scope="module")
@@ -188,14 +188,14 @@ class TestWorker:
 
     def test_ends_with_its_parent(self, url: str) -> None:
         """R18."""
-        with serving(url, **SETTINGS) as server:
+        with serving(url, fresh=True, **SETTINGS) as server:
             [worker] = workers(server)
             server.process.kill()
             wait_until(lambda: not Path(f"/proc/{worker}").exists())
 
     def test_that_could_never_start_is_told_by_the_exit_code(self) -> None:
         """R18."""
-        done = run("userapi", "--workers", "2", "--port", "0", url="postgresql://nobody@127.0.0.1:9/none")
+        done = run("userapi", "--workers", "2", "--port", "0", fresh=True, url="postgresql://nobody@127.0.0.1:9/none")
         assert refused_to_start(done).startswith("cannot use the database ")
 
     def test_parent_is_small(self, two_workers: Server) -> None:
@@ -211,7 +211,7 @@ class TestReplacing:
     @pytest.mark.parametrize("many", [1, 2])
     def test_by_sighup_breaks_no_connection(self, url: str, many: int) -> None:
         """R18."""
-        with serving(url, "--workers", str(many), **SETTINGS) as server:
+        with serving(url, "--workers", str(many), fresh=True, **SETTINGS) as server:
             wait_until(lambda: ready(server) == many)
             before = workers(server)
             with Callers(server) as callers:
@@ -225,7 +225,7 @@ class TestReplacing:
         """R18."""
         (tmp_path / ".env").write_text("BCRYPT_ROUNDS=4")
         settings: Any = {**SETTINGS, "BCRYPT_ROUNDS": ""}
-        with new_database("sqlite") as url, serving(url, cwd=tmp_path, **settings) as server:
+        with new_database("sqlite") as url, serving(url, cwd=tmp_path, fresh=True, **settings) as server:
             before = workers(server)
             (tmp_path / ".env").write_text("BCRYPT_ROUNDS=99")
             server.process.send_signal(signal.SIGHUP)

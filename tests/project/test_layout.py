@@ -27,7 +27,8 @@ LAYERS = [
     set[str](),  # all other capabilities: every folder that is not named
     {"capabilities"},
     {"services"},
-    {"main", "cli", "commands", "worker"},
+    {"main"},
+    {"cli", "commands", "worker"},
     {"__main__"},
 ]
 CAPABILITIES = LAYERS.index(set())

@@ -26,6 +26,7 @@ from userapi.models.users import (
     User,
     UserBase,
     UserCreate,
+    UserListed,
     UserPatch,
     UserPublic,
     UserRegister,

@@ -18,7 +18,7 @@ from tests.support.servers import Server, serving
 class TestFormat:
     def started(self, server: Server, is_line: Callable[[str], bool]) -> list[str]:
         """The lines since the server itself began; before it, `serve` tells the operator some things."""
-        lines = list(server.output)
+        lines = server.output
         begin = next(index for index, line in enumerate(lines) if is_line(line))
         return lines[begin:]
 
@@ -30,6 +30,7 @@ class TestFormat:
             with server.client() as http:
                 http.post("/token", data={"username": "admin", "password": PASSWORD})
                 http.get("/nowhere")
+            wait_until(lambda: server.text.count("Application startup complete") == int(workers))
             server.stop()
             lines = [json.loads(line) for line in self.started(server, lambda line: line.startswith("{"))]
         assert all({"time", "level", "logger", "message"} <= line.keys() for line in lines)
@@ -55,8 +56,8 @@ class TestFormat:
             with serving(url, command=command, LOG_FORMAT="json", FIRST_ADMIN_PASSWORD=ADMIN_PASSWORD) as server:
                 with server.client(headers={"X-Request-ID": "plain"}) as http:
                     http.get("/nowhere")
-                wait_until(lambda: any('"plain"' in line for line in list(server.output)))
-                (line,) = (json.loads(line) for line in list(server.output) if '"plain"' in line)
+                wait_until(lambda: any('"plain"' in line for line in server.output))
+                (line,) = (json.loads(line) for line in server.output if '"plain"' in line)
         assert (line["message"], line["status"]) == ("request", 404)
 
     @pytest.mark.parametrize("value", ["xml", "JSON", "text,json"])
