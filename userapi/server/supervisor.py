@@ -182,9 +182,11 @@ class Supervisor:
         if worker.successor_of is not None and not worker.ready:
             log.error("no worker is replaced any more: those that are there go on")
             self._outdated.clear()
-        short = time.monotonic() - worker.begun < SHORT_LIFE_SECONDS or not worker.ready
-        self._pause = min(max(self._pause * 2, 0.25), LONGEST_PAUSE) if short else 0.0
-        self._next_start = time.monotonic() + self._pause
+        now = time.monotonic()
+        if now >= self._next_start:  # else this one has died together with another
+            short = now - worker.begun < SHORT_LIFE_SECONDS or not worker.ready
+            self._pause = min(max(self._pause * 2, 0.25), LONGEST_PAUSE) if short else 0.0
+            self._next_start = now + self._pause
 
     def _accept_if(self, wanted: bool) -> None:
         """Begin or cease to accept connections; those that nobody accepts wait in the system's queue."""
