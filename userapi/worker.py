@@ -83,7 +83,7 @@ class _Worker(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, channel: socket.socket, log_format: str) -> None:
         super().__init__(config)
         self._channel, self._log_format = channel, log_format
-        self._beginning: set[asyncio.Task[Any]] = set()  # connections that were taken and are not made yet
+        self._beginning: set[asyncio.Future[Any]] = set()  # connections that were taken and are not made yet
         self._told = 0
 
     @contextmanager
@@ -134,7 +134,12 @@ class _Worker(uvicorn.Server):
             asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
         )
         self._beginning.add(beginning)
-        beginning.add_done_callback(self._beginning.discard)
+        beginning.add_done_callback(lambda _: self._begun(beginning, connection))
+
+    def _begun(self, beginning: asyncio.Future[Any], connection: socket.socket) -> None:
+        self._beginning.discard(beginning)
+        if beginning.cancelled() or beginning.exception() is not None:
+            connection.close()  # its client has gone again
 
     def _protocol(self) -> asyncio.Protocol:
         kind: type[HttpToolsProtocol] = self.config.http_protocol_class  # type: ignore[assignment]  # as in our options

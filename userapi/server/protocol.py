@@ -176,14 +176,11 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _make_room(self) -> None:
         """Cut those connections, of all of this process, that have let us wait for longest."""
-        waiting = [
-            one
-            for one in self.connections
-            if isinstance(one, BoundedProtocol)
-            and not one.transport.is_closing()
-            and (not one.answering or one.flow.write_paused)
-        ]
-        excess = len(self.connections) - connection_limit()
+        alive = [one for one in self.connections if isinstance(one, BoundedProtocol) and not one.transport.is_closing()]
+        excess = len(alive) - connection_limit()  # many come at once, and those cut are still among all
+        if excess <= 0:
+            return
+        waiting = [one for one in alive if not one.answering or one.flow.write_paused]
         for one in heapq.nsmallest(max(excess, len(waiting) // 64), waiting, key=BoundedProtocol.since):
             one.transport.abort()
 

@@ -69,6 +69,8 @@ class Supervisor:
         """Supervise until the end; return the exit code, which is 0 if all was done that was asked for."""
         with self._signals_heard():
             self._supervise()
+        for connection in self._homeless:
+            connection.close()
         return self._exit_code
 
     def _supervise(self) -> None:
