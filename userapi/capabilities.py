@@ -9,6 +9,7 @@ import click
 from fastapi import APIRouter
 from sqlalchemy import Connection
 
+from userapi.backups.commands import backup, end_sessions
 from userapi.clients import commands as client_commands
 from userapi.clients import routes as clients
 from userapi.discovery import commands as discovery_commands
@@ -50,8 +51,8 @@ class Capability:
     # Work beside the requests of each worker, given the services: begun before the first request, ended after the last.
     background: Callable[[Any], AbstractAsyncContextManager[None]] | None = None
     options: Callable[[Settings], Mapping[str, Any]] = lambda _: {}  # of FastAPI
-    # Work of the process of `serve`, given the address it listens on and whether its workers are other processes.
-    beside: Callable[[Settings, str, bool], AbstractContextManager[Any]] = lambda *_: nullcontext()
+    # Work of each process that serves, given whether it is the only one.
+    beside: Callable[[Settings, bool], AbstractContextManager[Any]] = lambda *_: nullcontext()
     counts: Mapping[str, Callable[[Connection], int]] = field(default_factory=dict)  # gauges of the metrics, by name
 
 
@@ -59,6 +60,7 @@ CAPABILITIES: list[Capability] = [
     Capability("health", routers=lambda _: [health.router]),
     Capability("mail", commands=[mail.mail], background=runner.running),
     Capability("notices", listen=notices.listen, background=notices.watching),
+    Capability("backups", commands=[backup, end_sessions]),
     Capability("registration", routers=registration.routers),
     Capability(
         "events",

@@ -161,8 +161,9 @@ def stranger() -> str:
 
 
 def resident_mib(pid: int) -> float:
-    """Return how much memory a process has."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096 / 2**20
+    """Return how much memory a process and those that it started have."""
+    pages = [int(Path(f"/proc/{each}/statm").read_text().split()[1]) for each in (pid, *children(pid))]
+    return sum(pages) * 4096 / 2**20
 
 
 def code_of(answer: httpx.Response) -> str:

@@ -29,7 +29,7 @@ LAYERS = [
     {"capabilities"},
     {"services"},
     {"main"},
-    {"cli"},
+    {"cli", "commands", "worker"},
     {"__main__"},
 ]
 CAPABILITIES = LAYERS.index(set())

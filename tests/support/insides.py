@@ -1,5 +1,6 @@
 """What tests take from the service's own code, in one place; all else goes through its processes."""
 
+from userapi import worker
 from userapi.capabilities import Settings
 from userapi.cli import cli
 from userapi.clients import rules as clients
@@ -41,6 +42,7 @@ from userapi.security.hashing import FairQueue
 from userapi.security.keyring import Keyring
 from userapi.security.strength import Strength, is_common
 from userapi.security.throttle import Budget, Throttle, known_devices, strangers
+from userapi.server import supervisor
 from userapi.services import Services
 from userapi.sessions.issuer import issuer
 
@@ -101,4 +103,6 @@ __all__ = [
     "problems",
     "running",
     "strangers",
+    "supervisor",
+    "worker",
 ]

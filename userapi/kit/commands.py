@@ -1,6 +1,7 @@
 """What commands share: they run with the services that the settings name, and say what is wrong in one sentence."""
 
 import asyncio
+import logging
 import sys
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
@@ -28,6 +29,12 @@ def run(work: Callable[[Any], Coroutine[Any, Any, R]]) -> R:
             return await work(services)
 
     return refusing(lambda: asyncio.run(opened()))
+
+
+def be_quiet() -> None:
+    """Log nothing: commands say what is wrong themselves."""
+    for name in ("userapi", "asyncmy"):
+        logging.getLogger(name).addHandler(logging.NullHandler())
 
 
 def refusing(work: Callable[[], R]) -> R:

@@ -14,8 +14,8 @@ from userapi.kit.announcements import Announcement, announce
 from userapi.kit.web.client import Client
 from userapi.models import USER_ROW, LoginSession, SessionPublic, User, UserRow, now
 from userapi.security.tokens import Claims
+from userapi.sessions import expiry
 
-CLEANUP = 100  # expired sessions forgotten with each login, at most
 MAX_SESSIONS = 100  # of a user at once
 
 _CALLER_COLUMNS: list[Any] = [
@@ -66,10 +66,11 @@ class SessionRevoked(Announcement):
 
 
 @dataclass(frozen=True)
-class SessionsExpired(Announcement):
-    """The sessions with these ids have expired, and are forgotten."""
+class AllSessionsEnded(Announcement):
+    """The operator has ended everybody's sessions: so many with this step."""
 
-    sessions: str
+    sessions: int
+    by: str = "operator"
 
 
 class Caller(NamedTuple):
@@ -153,7 +154,7 @@ def begin(
         return None
     if better_hash is not None:
         user.hashed_password = better_hash
-    _delete_expired(db, at)
+    expiry.delete_expired(db, at)
     _make_room(db, user_id, at)
     begun = LoginSession(user_id=user_id, created_at=at, rotated_at=at, expires_at=at + min(lifetime))
     begun.user_agent, begun.ip = stored(client)
@@ -218,6 +219,15 @@ def end_all(db: Session, user_id: int, reason: str, *, keep: int | None = None) 
     _end(db, user_id, ended, SessionRevoked(user_id, reason, sessions=_listed(ended), kept=keep))
 
 
+def end_everybodys(db: Session, most: int) -> int:
+    """End so many sessions, whosever they are; return how many there were. Repeated until there is none."""
+    some = db.exec(select(LoginSession.id).order_by(col(LoginSession.id)).limit(most)).all()
+    if some:
+        db.exec(delete(LoginSession).where(col(LoginSession.id) <= some[-1]))
+        announce(db, AllSessionsEnded(len(some)))
+    return len(some)
+
+
 def _end(db: Session, user_id: int, ids: Sequence[int | None], revoked: SessionRevoked) -> int:
     """End these sessions of a user, and announce it if any was there; return how many were."""
     if not ids:
@@ -238,10 +248,3 @@ def _make_room(db: Session, user_id: int, at: datetime) -> None:
     alive = select(LoginSession.id).where(LoginSession.user_id == user_id, LoginSession.expires_at > at)
     oldest = db.exec(alive.order_by(col(LoginSession.id))).all()[: 1 - MAX_SESSIONS]
     _end(db, user_id, oldest, SessionRevoked(user_id, "too many sessions", sessions=_listed(oldest)))
-
-
-def _delete_expired(db: Session, at: datetime) -> None:
-    oldest = select(LoginSession.id).where(LoginSession.expires_at < at).order_by(col(LoginSession.expires_at))
-    if expired := db.exec(oldest.limit(CLEANUP)).all():
-        db.exec(delete(LoginSession).where(col(LoginSession.id).in_(expired)))
-        announce(db, SessionsExpired(_listed(expired)))
