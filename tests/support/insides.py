@@ -37,7 +37,8 @@ from userapi.notices.settings import NOTICES
 from userapi.proof import codes, guards
 from userapi.proof.password_check import LoginFailed
 from userapi.schema import migrations
-from userapi.security.counters import MOST, LocalCounters
+from userapi.security.counters import MOST, LocalCounters, SharedCounters
+from userapi.security.database_counters import DatabaseCounters
 from userapi.security.hashing import FairQueue
 from userapi.security.keyring import Keyring
 from userapi.security.strength import Strength, is_common
@@ -56,6 +57,7 @@ __all__ = [
     "Budget",
     "Client",
     "Database",
+    "DatabaseCounters",
     "DatabaseUnavailable",
     "ErrorCode",
     "Event",
@@ -75,6 +77,7 @@ __all__ = [
     "Renderer",
     "Services",
     "Settings",
+    "SharedCounters",
     "Strength",
     "Throttle",
     "Timestamp",

@@ -64,6 +64,7 @@ class User(_Account, table=True):
     email_key: str = Column(sa_type=key_type(MAX_EMAIL), unique=True)
     hashed_password: str = Column(max_length=100)
     version: int = 1  # grows with every change
+    logged_in_at: datetime | None = Column(default=None, sa_type=Timestamp)  # with a password, the last time
 
 
 class UserPublic(_Account):

@@ -6,6 +6,7 @@ import sqlalchemy
 from sqlalchemy import Connection
 from sqlmodel import col
 
+from userapi.kit.database import require_asked
 from userapi.models import User, canonical
 
 _CREDENTIALS = sqlalchemy.select(
@@ -28,7 +29,11 @@ def find(connection: Connection, login: str) -> Credentials | None:
         return None
     column = col(User.email_key) if "@" in key else col(User.username_key)  # no username has an @
     found = connection.execute(_CREDENTIALS.where(column == key)).one_or_none()
-    if found is None or key not in found[3:]:  # MySQL ignores trailing spaces
+    if found is None:
+        return None
+    keys = (found.username_key, found.email_key)
+    if key not in keys:  # MySQL ignores trailing spaces
+        require_asked(key.rstrip(" ") in keys, True)
         return None
     return Credentials(found.id or 0, found.hashed_password, found.is_active)
 

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, bindparam, delete
 from sqlmodel import Session, col, select
 
 from userapi.kit.announcements import Announcement, announce
+from userapi.kit.database import require_asked
 from userapi.kit.web import addresses
 from userapi.kit.web.client import Client
 from userapi.models import KnownDevice, PasswordGuesses, Unlock, User
@@ -60,6 +61,7 @@ def guess(db: Session, user_id: int, at: datetime) -> int:
     """
     db.exec(select(User.id).where(User.id == user_id).with_for_update()).one_or_none()
     found = db.get(PasswordGuesses, user_id) or PasswordGuesses(user_id=user_id)
+    require_asked(found.user_id, user_id)
     if found.locked_until is not None and found.locked_until > at:
         longest = timedelta(seconds=doubling_lock(found.failures, PATIENCE, LONG_LOCK))
         if found.locked_until - at > longest + CLOCKS_DIFFER:  # a clock was ahead, or this one was set back
