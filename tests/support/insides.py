@@ -3,24 +3,50 @@
 from userapi.capabilities import Settings
 from userapi.cli import cli
 from userapi.errors import ApiError, DatabaseUnavailable, ErrorCode
+from userapi.events import background as event_work
+from userapi.events import rules as event_rules
 from userapi.kit.announcements import Announcement, Announcements, announce
 from userapi.kit.database import Database
-from userapi.kit.web import addresses
+from userapi.kit.mail.rendering import Renderer
+from userapi.kit.web import addresses, problems
 from userapi.kit.web.client import Client
 from userapi.kit.web.dependencies import client as client_dependency
 from userapi.listing import ListQuery, Page, find_page, finding
+from userapi.mail import outbox
+from userapi.mail import rules as mail_rules
+from userapi.mail.rules import Context as MailContext
+from userapi.mail.runner import TEMPLATES, running
 from userapi.main import create_app
-from userapi.models import LoginSession, Timestamp, User, canonical, now
-from userapi.proof import guards
+from userapi.models import (
+    Event,
+    EventName,
+    EventPublic,
+    LoginSession,
+    MailClient,
+    OneTimeCode,
+    OutboxMail,
+    Timestamp,
+    User,
+    canonical,
+    now,
+    ocsf,
+)
+from userapi.notices.settings import NOTICES
+from userapi.proof import codes, guards
+from userapi.proof.password_check import LoginFailed
 from userapi.schema import migrations
 from userapi.security.counters import MOST, LocalCounters
 from userapi.security.hashing import FairQueue
+from userapi.security.keyring import Keyring
 from userapi.security.strength import Strength, is_common
 from userapi.security.throttle import Budget, Throttle, known_devices, strangers
+from userapi.services import Services
 from userapi.sessions.issuer import issuer
 
 __all__ = [
     "MOST",
+    "NOTICES",
+    "TEMPLATES",
     "Announcement",
     "Announcements",
     "ApiError",
@@ -29,11 +55,22 @@ __all__ = [
     "Database",
     "DatabaseUnavailable",
     "ErrorCode",
+    "Event",
+    "EventName",
+    "EventPublic",
     "FairQueue",
+    "Keyring",
     "ListQuery",
     "LocalCounters",
+    "LoginFailed",
     "LoginSession",
+    "MailClient",
+    "MailContext",
+    "OneTimeCode",
+    "OutboxMail",
     "Page",
+    "Renderer",
+    "Services",
     "Settings",
     "Strength",
     "Throttle",
@@ -44,14 +81,22 @@ __all__ = [
     "canonical",
     "cli",
     "client_dependency",
+    "codes",
     "create_app",
+    "event_rules",
+    "event_work",
     "find_page",
     "finding",
     "guards",
     "is_common",
     "issuer",
     "known_devices",
+    "mail_rules",
     "migrations",
     "now",
+    "ocsf",
+    "outbox",
+    "problems",
+    "running",
     "strangers",
 ]

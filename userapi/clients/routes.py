@@ -17,18 +17,7 @@ from userapi.security.tokens import ACCESS, Tokens, payload_of
 from userapi.sessions import rules as sessions
 from userapi.sessions.first_use import FirstUses
 
-router = openapi.router(
-    tags=["auth"],
-    route_class=FormRoute,
-    dependencies=[NOT_CROSS_SITE],
-    responses=openapi.responses(
-        ErrorCode.INVALID_REQUEST,
-        ErrorCode.INVALID_CLIENT,
-        ErrorCode.CROSS_SITE_REFUSED,
-        ErrorCode.DATABASE_UNAVAILABLE,
-    )
-    | openapi.INVALID,
-)
+router = openapi.router(tags=["auth"], route_class=FormRoute, dependencies=[NOT_CROSS_SITE])
 
 
 class _Services(Protocol):
@@ -91,6 +80,7 @@ class Introspection(BaseModel):
     token_type: str | None = None
 
 
+@openapi.raises(ErrorCode.INVALID_CLIENT, ErrorCode.DATABASE_UNAVAILABLE)
 async def _known_client(
     request: Request,
     form: Annotated[IntrospectionRequest, Form()],
@@ -105,6 +95,7 @@ async def _known_client(
 
 
 @router.post("/introspect", response_model_exclude_none=True)
+@openapi.raises(ErrorCode.INVALID_REQUEST)
 async def introspect(form: Annotated[IntrospectionRequest, Depends(_known_client)], request: Request) -> Introspection:
     """Ask whether an access token is good at this moment (RFC 7662), as a service with client credentials.
 

@@ -3,6 +3,7 @@
 from typing import Annotated, Literal
 
 from fastapi import Depends, Form, Request, Response
+from fastapi.exceptions import RequestValidationError
 from pydantic import MISSING, BaseModel, ConfigDict, Field
 
 from userapi.cookies import refresh_cookie
@@ -10,17 +11,12 @@ from userapi.errors import ApiError, ErrorCode
 from userapi.kit.web import openapi
 from userapi.kit.web.dependencies import NOT_CROSS_SITE, ClientDep
 from userapi.kit.web.forms import FormRoute
-from userapi.kit.web.problems import MissingParameters
 from userapi.login.flow import Login
 
-router = openapi.router(
-    tags=["auth"],
-    route_class=FormRoute,
-    dependencies=[NOT_CROSS_SITE],
-    responses=openapi.responses(ErrorCode.CROSS_SITE_REFUSED) | openapi.INVALID,
-)
+router = openapi.router(tags=["auth"], route_class=FormRoute, dependencies=[NOT_CROSS_SITE])
 
 
+@openapi.raises(ErrorCode.DATABASE_UNAVAILABLE)
 async def _login(request: Request) -> Login:
     login: Login = request.app.state.services.login
     return login
@@ -65,16 +61,14 @@ class Revoked(BaseModel):
     """That the token is none any more: an object without members, for clients that expect JSON."""
 
 
-@router.post(
-    "/token",
-    responses=openapi.responses(
-        ErrorCode.INVALID_CREDENTIALS,
-        ErrorCode.INVALID_GRANT,
-        ErrorCode.UNSUPPORTED_GRANT_TYPE,
-        ErrorCode.TOO_MANY_ATTEMPTS,
-        ErrorCode.OVERLOADED,
-        ErrorCode.DATABASE_UNAVAILABLE,
-    ),
+@router.post("/token")
+@openapi.raises(
+    ErrorCode.INVALID_CREDENTIALS,
+    ErrorCode.INVALID_GRANT,
+    ErrorCode.UNSUPPORTED_GRANT_TYPE,
+    ErrorCode.VALIDATION_ERROR,
+    ErrorCode.TOO_MANY_ATTEMPTS,
+    ErrorCode.OVERLOADED,
 )
 async def log_in(
     form: Annotated[TokenRequest, Form()], client: ClientDep, login: LoginDep, request: Request, response: Response
@@ -93,12 +87,12 @@ async def log_in(
     if form.grant_type == "refresh_token":
         token = form.refresh_token or refresh_cookie.token_of(request)
         if not token:
-            raise MissingParameters("refresh_token")
+            raise _missing("refresh_token")
         in_cookie = in_cookie or not form.refresh_token
         pair = await login.with_refresh_token(token, client)
     elif form.grant_type == "password":
         if not form.username or not form.password:
-            raise MissingParameters(*(name for name in ("username", "password") if not getattr(form, name)))
+            raise _missing(*(name for name in ("username", "password") if not getattr(form, name)))
         pair = await login.with_password(form.username, form.password, client)
     else:
         raise ApiError(ErrorCode.UNSUPPORTED_GRANT_TYPE)
@@ -108,10 +102,8 @@ async def log_in(
     return TokenResponse(**granted)
 
 
-@router.post(
-    "/revoke",
-    responses=openapi.responses(ErrorCode.INVALID_REQUEST, ErrorCode.DATABASE_UNAVAILABLE),
-)
+@router.post("/revoke")
+@openapi.raises(ErrorCode.INVALID_REQUEST)
 async def revoke_token(
     form: Annotated[RevocationRequest, Form()], login: LoginDep, request: Request, response: Response
 ) -> Revoked:
@@ -126,3 +118,9 @@ async def revoke_token(
     if not form.token:
         refresh_cookie.forget(response)
     return Revoked()
+
+
+def _missing(*names: str) -> RequestValidationError:
+    return RequestValidationError(
+        [{"type": "missing", "loc": ("body", name), "msg": "Field required"} for name in names]
+    )

@@ -16,6 +16,7 @@ from userapi.models.fields import (
     Age,
     CurrentPassword,
     Email,
+    Locale,
     Password,
     Timestamp,
     Username,
@@ -30,6 +31,7 @@ class UserBase(Model):
     username: Username
     email: Email
     age: Age | None = None
+    locale: Locale | None = None
 
 
 class _Identified(Model):
@@ -73,6 +75,12 @@ class UserPublic(_Account):
     email: str  # checked on its way in; checking again costs 100 us a row
 
 
+class UserListed(UserPublic):
+    """A user in a list, with the version that a change by `If-Match` names: its `ETag` is that in quotes."""
+
+    version: int
+
+
 class UserRegister(UserBase):
     """A new user that registers itself. `null` for `age` is the same as leaving it out."""
 
@@ -92,18 +100,20 @@ class UserUpdate(Model):
     email: Email | None = None
     password: Password | None = None
     age: Age | None = None
+    locale: Locale | None = None
     is_admin: bool | None = None
     is_active: bool | None = None
     current_password: CurrentPassword | None = None
 
 
 class UserPatch(Model):
-    """Changes to a user as a merge patch (RFC 7396): what is absent stays, `null` clears the age."""
+    """Changes to a user as a merge patch (RFC 7396): what is absent stays, `null` clears the age or the locale."""
 
     username: Username | MISSING = MISSING
     email: Email | MISSING = MISSING
     password: Password | MISSING = MISSING
     age: Age | MISSING | None = MISSING
+    locale: Locale | MISSING | None = MISSING
     is_admin: bool | MISSING = MISSING
     is_active: bool | MISSING = MISSING
     current_password: CurrentPassword | MISSING = MISSING

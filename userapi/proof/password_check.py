@@ -9,6 +9,7 @@ from userapi.kit.web.client import Client
 from userapi.models import now
 from userapi.proof import credentials, guards
 from userapi.proof.credentials import Credentials
+from userapi.proof.guards import LoginLocked
 from userapi.security import throttle
 from userapi.security.hashing import Passwords
 from userapi.security.throttle import Budget, Throttle
@@ -61,21 +62,21 @@ class PasswordCheck:
             budget = await self._admit(found, login, client)  # it may have been locked while this one waited
             # Whoever is inactive is nobody here: a no takes the same time for both, whatever the password.
             right = await self._passwords.verify(password, found.hashed_password if found and found.is_active else None)
-            right = right and found is not None and found.is_active
+            right, locked = right and found is not None and found.is_active, 0
             if self._throttle is not None:
                 if right and found is not None:
                     await self._throttle.forgive(account, throttle.known_devices(found.user_id).key)
                 else:
-                    await self._throttle.fail(budget, client.ip)
+                    locked = await self._throttle.fail(budget, client.ip)
         if not right:
             self._announcements.tell(LoginFailed(found and found.user_id, client.ip))
+        if locked:
+            self._announcements.tell(LoginLocked(found and found.user_id, locked, client.ip))
         return found if right else None
 
     async def remember(self, found: Credentials, client: Client) -> None:
         """Keep in mind that a user has logged in from this device."""
-        if self._throttle is None or client.ip is None:
-            return
-        if not await self._database.read(guards.is_known, found.user_id, client):
+        if client.ip is not None and not await self._database.read(guards.is_known, found.user_id, client):
             await self._database.write(guards.remember, found.user_id, client, now())
 
     async def prove(self, caller: Caller, current_password: str | None, client: Client) -> str:

@@ -6,17 +6,14 @@ from userapi.errors import ErrorCode
 from userapi.kit.web import openapi
 from userapi.kit.web.dependencies import NOT_CROSS_SITE, ClientDep, DatabaseDep
 from userapi.models import UserPublic, UserRegister
+from userapi.registration.languages import preferred
 from userapi.registration.settings import RegistrationSettings
 from userapi.security.throttle import Throttle
 from userapi.users import answers, rules
 from userapi.users.dependencies import PreparationDep
-from userapi.users.routes import CREATE
+from userapi.users.routes import CREATED
 
-router = openapi.router(
-    tags=["auth"],
-    dependencies=[NOT_CROSS_SITE],
-    responses=openapi.responses(ErrorCode.CROSS_SITE_REFUSED, ErrorCode.DATABASE_UNAVAILABLE) | openapi.INVALID,
-)
+router = openapi.router(tags=["auth"], dependencies=[NOT_CROSS_SITE])
 
 
 def routers(settings: RegistrationSettings) -> list[APIRouter]:
@@ -24,16 +21,13 @@ def routers(settings: RegistrationSettings) -> list[APIRouter]:
     return [router] if settings.registration_enabled else []
 
 
-@router.post(
-    "/register",
-    status_code=201,
-    response_model=UserPublic,
-    responses=CREATE | openapi.responses(ErrorCode.TOO_MANY_REGISTRATIONS),
-)
+@router.post("/register", status_code=201, response_model=UserPublic, responses=CREATED)
+@openapi.raises(ErrorCode.USERNAME_TAKEN, ErrorCode.EMAIL_TAKEN, ErrorCode.TOO_MANY_REGISTRATIONS)
 async def register(
     new: UserRegister, database: DatabaseDep, prepare: PreparationDep, client: ClientDep, request: Request
 ) -> Response:
-    """Make an account for oneself."""
+    """Make an account for oneself. Without `locale` it speaks the language that the browser prefers."""
+    new.locale = new.locale or preferred(request.headers.get("accept-language"))
     services = request.app.state.services
 
     async def admit() -> None:

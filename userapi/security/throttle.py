@@ -97,17 +97,18 @@ class Throttle:
             seconds = max(seconds, await self._do(lambda counters: counters.left(key, ADDRESS_FAILURES)))
         return math.ceil(seconds)
 
-    async def fail(self, budget: Budget, address: str | None) -> None:
-        """Count a wrong password."""
+    async def fail(self, budget: Budget, address: str | None) -> int:
+        """Count a wrong password; return for how many seconds that locks the account, 0 if it does not."""
 
-        async def count(counters: Counters) -> None:
+        async def count(counters: Counters) -> int:
             failures = await counters.add(budget.key, MEMORY)
             if seconds := budget.lock_seconds(failures):
                 await counters.add(_lock(budget.key), seconds)
             if address is not None and address not in self._exempt:
                 await counters.add(address_key(address), ADDRESS_WINDOW)
+            return seconds
 
-        await self._do(count)
+        return await self._do(count)
 
     async def forgive(self, *keys: str) -> None:
         """Forget what was counted under these keys, after a success or by the operator's word."""

@@ -1,0 +1,1 @@
+"""Mails as such: rendered from templates, and handed to whoever delivers them."""

@@ -1,0 +1,1 @@
+"""Notices: owners of accounts are told by mail what they should know of."""
