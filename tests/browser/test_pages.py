@@ -116,7 +116,7 @@ class TestPages:
 
     def test_redoc_shows_the_api_and_loads_nothing_from_elsewhere(self, page: Page) -> None:
         page.open("/redoc")
-        page.wait_for_text("Create User")
+        page.wait_for_text("Make a user")
         page.assert_nothing_from_elsewhere()
 
     def test_one_can_log_in_read_oneself_and_make_a_user(self, page: Page) -> None:

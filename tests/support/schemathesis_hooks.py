@@ -163,11 +163,7 @@ def before_call(context: HookContext, case: AnyCase, kwargs: dict[str, Any]) -> 
         elif name in FITTING and isinstance(value, str) and FITTING[name][0].fullmatch(value):
             body[name] = FITTING[name][1](value)
     if "session_id" in case.path_parameters and case.meta and case.meta.generation.mode.is_positive:
-        sessions = http.get("/users/me/sessions", headers=bearer(Caller.current.log_in().get("access_token", "")))
-        mine: list[dict[str, Any]] = sessions.json() if sessions.status_code == 200 else []
-        for session in mine:
-            if session["current"]:  # of this login, which nobody else uses
-                case.path_parameters.update(user_id="me", session_id=session["id"])
+        _name_a_session(case)
     if case.path == "/token":
         case.headers["Sec-Fetch-Site"] = "same-origin"  # as a page's own request, which may ask for a cookie
     if "if-match" in case.headers and "Authorization" in case.headers:
@@ -180,6 +176,15 @@ def before_call(context: HookContext, case: AnyCase, kwargs: dict[str, Any]) -> 
         first = http.get("/users", params=kept | {"page_size": 1}, headers=bearer(Caller.own.token))
         if following := first.links.get("next"):
             case.query["after"] = httpx.URL(following["url"]).params["after"]
+
+
+def _name_a_session(case: AnyCase) -> None:
+    """Name a session of the caller that nobody else uses."""
+    sessions = http.get("/users/me/sessions", headers=bearer(Caller.current.log_in().get("access_token", "")))
+    mine: list[dict[str, Any]] = sessions.json() if sessions.status_code == 200 else []
+    for session in mine:
+        if session["current"]:
+            case.path_parameters.update(user_id="me", session_id=session["id"])
 
 
 @schemathesis.hook

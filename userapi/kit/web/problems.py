@@ -13,11 +13,8 @@ from starlette.types import Scope
 from userapi.errors import ApiError, ErrorCode
 from userapi.kit.web import fallback
 
-OAUTH_PATHS = {
-    "/token",
-    "/revoke",
-    "/introspect",
-}  # whose errors also speak OAuth (RFC 6749 section 5.2, RFC 7009 section 2.2.1)
+# Whose errors also speak OAuth (RFC 6749 section 5.2, RFC 7009 section 2.2.1, RFC 7662 section 2.3).
+OAUTH_PATHS = {"/token", "/revoke", "/introspect"}
 LIMITS = {"ge", "gt", "le", "lt", "min_length", "max_length", "max_bytes", "pattern", "expected"}  # told of a rule
 
 _OAUTH_ERRORS = {
