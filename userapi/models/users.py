@@ -60,7 +60,7 @@ class User(_Account, table=True):
 
     username_key: str = Column(sa_type=key_type(20), unique=True)
     email_key: str = Column(sa_type=key_type(MAX_EMAIL), unique=True)
-    hashed_password: str = Column(max_length=100)
+    hashed_password: str = Column(max_length=255)  # bcrypt's takes 60, others take more
     version: int = 1  # grows with every change
 
 

@@ -1,9 +1,11 @@
-"""bcrypt, in threads of its own and in turn."""
+"""bcrypt, in threads of its own and in turn; hashes that others made are verified there, too."""
 
 import asyncio
 import heapq
+import math
 import os
 import re
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,11 +18,13 @@ from userapi.errors import ApiError, ErrorCode
 from userapi.kit.web import addresses
 from userapi.kit.web.client import Client
 from userapi.models import MAX_PASSWORD_BYTES
+from userapi.security import foreign_hashes
 
 R = TypeVar("R")
 
 _BCRYPT = re.compile(r"\$2[abxy]\$(0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{53}")
 
+MIN_COST, MAX_COST = 4, 31  # of bcrypt
 MAX_WAITING = 128  # passwords a core
 SHARE = 4  # one address, or one account, holds a quarter of that: at cost 12 and 0.3 s its last one waits 10 s
 
@@ -106,6 +110,7 @@ class Passwords:
         """Hash at the cost `rounds`, the base-2 logarithm of bcrypt's iterations (4 to 31)."""
         cores = os.cpu_count() or 1
         self._rounds = self._dearest = rounds
+        self._foreign: dict[str, float] = {"": 0}  # the work of each kind of foreign hash met, in rounds of bcrypt
         self._threads = ThreadPoolExecutor(cores, thread_name_prefix="bcrypt")
         self._queue = FairQueue(cores, max(MAX_WAITING * cores, 256))
 
@@ -121,15 +126,17 @@ class Passwords:
     async def verify(self, password: str, hashed_password: str | None) -> bool:
         """Tell, in one's turn, whether the password has this hash. Without a hash the answer is no.
 
-        A no takes the same time whatever the cost of the hash: that of the dearest one known.
+        A no takes the same time whatever the hash: that of the dearest one known.
         """
-        if hashed_password is None or _cost(hashed_password) is None:
-            hashed_password = _nobody(self._rounds)
-        self.expect(_cost(hashed_password))
-        return await self._compute(lambda: _matches(password, hashed_password, self._dearest))
+        self.expect(_cost(hashed_password or ""))
+        dearest = max(2.0**self._dearest, *self._foreign.values())
+        right, kind, work = await self._compute(lambda: _matches(password, hashed_password or "", dearest))
+        if kind is not None:  # the least of all measurements: others were held up by other work
+            self._foreign[kind] = min(work, self._foreign.get(kind, work))
+        return right
 
     def expect(self, cost: int | None) -> None:
-        """Take note that there are hashes of this cost, as after `BCRYPT_ROUNDS` was lowered."""
+        """Take note that there are hashes of bcrypt at this cost, as after `BCRYPT_ROUNDS` was lowered."""
         self._dearest = max(self._dearest, cost or 0)
 
     @asynccontextmanager
@@ -149,27 +156,63 @@ class Passwords:
         """End the threads once they are done."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def outdated(self, hashed_password: str) -> bool:
-        """Tell whether a hash was made at another cost than is now asked for."""
-        return _cost(hashed_password) != self._rounds
+    def outdated(self, hashed_password: str, password: str) -> bool:
+        """Tell whether a hash is another one than would be made now of its password, and that can be made."""
+        return _cost(hashed_password) != self._rounds and _hashable(password.encode())
 
     async def _compute(self, work: Callable[[], R]) -> R:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
 
-def _matches(password: str, hashed_password: str, dearest: int) -> bool:
-    """Tell whether the password has this hash; a no takes as long as for a hash of the cost `dearest`."""
+def _matches(password: str, hashed_password: str, dearest: float) -> tuple[bool, str | None, float]:
+    """Tell whether the password has this hash; a no takes as long as `dearest` rounds of bcrypt.
+
+    If it is a foreign hash and the answer no, its kind is told, too, and how many rounds of bcrypt it is worth.
+    """
     try:
         secret = password.encode()
     except UnicodeEncodeError:  # a lone surrogate, which JSON can say
-        return False
-    if len(secret) > MAX_PASSWORD_BYTES or b"\0" in secret:
-        return False  # no hash was ever made of it; bcrypt raises or cuts it off
-    if _check(secret, hashed_password):
-        return True
-    for cost in range(_cost(hashed_password) or dearest, dearest):  # each takes twice as long as the one before
-        _check(secret, _nobody(cost))
-    return False
+        return False, None, 0
+    kind, work = None, 0.0
+    if foreign := foreign_hashes.read(hashed_password):
+        right, seconds = _timed(lambda: foreign.check(secret))
+        if right:
+            return True, None, 0
+        sample = _sample(dearest)
+        rounds = 2.0**sample
+        kind, work = foreign.kind, rounds * seconds / _timed(lambda: _check(b"", _nobody(sample)))[1]
+        _burn(dearest - work - rounds)
+    elif (cost := _cost(hashed_password)) is not None and _hashable(secret):
+        if _check(secret, hashed_password):
+            return True, None, 0
+        _burn(dearest - 2.0**cost)
+    else:  # of nobody, or longer than what bcrypt makes a hash of
+        _burn(dearest)
+    return False, kind, work
+
+
+def _burn(work: float) -> None:
+    """Work as long as so many rounds of bcrypt take."""
+    for cost in range(MAX_COST, MIN_COST - 1, -1):
+        if work >= 2.0**cost:
+            _check(b"", _nobody(cost))
+            work -= 2.0**cost
+
+
+def _sample(dearest: float) -> int:
+    """Return the cost at which bcrypt shows its speed, in an eighth of the time that there is."""
+    return max(MIN_COST, int(math.log2(dearest)) - 3)
+
+
+def _timed(work: Callable[[], R]) -> tuple[R, float]:
+    """Return what `work()` returns, and how many seconds that took."""
+    begun = time.perf_counter()
+    return work(), time.perf_counter() - begun
+
+
+def _hashable(secret: bytes) -> bool:
+    """Tell whether bcrypt makes a hash of this: of more it raises, or cuts it off."""
+    return len(secret) <= MAX_PASSWORD_BYTES and b"\0" not in secret
 
 
 def _check(secret: bytes, hashed_password: str) -> bool:
