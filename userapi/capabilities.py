@@ -8,7 +8,9 @@ from typing import Any
 import click
 from fastapi import APIRouter
 
+from userapi.exports import commands as exports
 from userapi.health import routes as health
+from userapi.imports import commands as imports
 from userapi.kit.announcements import Announcements
 from userapi.registration import routes as registration
 from userapi.registration.settings import RegistrationSettings
@@ -33,4 +35,6 @@ class Capability:
 CAPABILITIES: list[Capability] = [
     Capability("health", routers=lambda _: [health.router]),
     Capability("registration", routers=registration.routers),
+    Capability("imports", commands=[imports.import_users]),
+    Capability("exports", commands=[exports.export_users]),
 ]

@@ -26,6 +26,8 @@ from userapi.models.users import (
     User,
     UserBase,
     UserCreate,
+    UserImport,
+    UserImportUpdate,
     UserPatch,
     UserPublic,
     UserRegister,

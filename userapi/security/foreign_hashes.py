@@ -34,14 +34,31 @@ class ForeignHash(NamedTuple):
 
 
 def read(hashed_password: str) -> ForeignHash | None:
-    """Return a hash as one that can be verified: PBKDF2, scrypt, Argon2, bcrypt over SHA-256; None if it is none."""
+    """Return a hash as what can verify it: PBKDF2, scrypt, Argon2, bcrypt over SHA-256; None if it is none of these."""
     for spelling, reader in _SPELLINGS:
         if found := spelling.fullmatch(hashed_password):
             try:
-                foreign = reader(found)
-            except ValueError:  # no base64, no power of two
+                return reader(found)
+            except ValueError:  # no base64
                 return None
-            return foreign if foreign.affordable else None
+    return None
+
+
+def bcrypt_cost(hashed_password: str) -> int | None:
+    """Return the cost that a hash was made at; None if it is not one of bcrypt's."""
+    found = _BCRYPT.fullmatch(hashed_password)
+    return int(found[1]) if found else None
+
+
+def refusal(hashed_password: str) -> str | None:
+    """Return why a hash is not taken over, as a few words; None for one that is."""
+    if hashed_password.startswith(UNUSABLE):
+        return None
+    cost, foreign = bcrypt_cost(hashed_password), read(hashed_password)
+    if cost is None and foreign is None:
+        return "is no hash of bcrypt, Argon2, scrypt or PBKDF2"
+    if (cost or 0) > MAX_BCRYPT_COST or (foreign and not foreign.affordable):
+        return "would take too long or too much memory to verify"
     return None
 
 
@@ -50,6 +67,7 @@ def spelled_plainly(hashed_password: str) -> str:
     return _PREFIX.sub("", hashed_password, count=1)
 
 
+_BCRYPT = re.compile(r"\$2[abxy]\$(0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{53}")
 _PREFIX = re.compile(r"^(\{(CRYPT|BCRYPT|ARGON2)\}(?=\$)|bcrypt\$(?=\$2)|argon2(?=\$argon2))")
 
 

@@ -4,7 +4,6 @@ import asyncio
 import heapq
 import math
 import os
-import re
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -19,10 +18,9 @@ from userapi.kit.web import addresses
 from userapi.kit.web.client import Client
 from userapi.models import MAX_PASSWORD_BYTES
 from userapi.security import foreign_hashes
+from userapi.security.foreign_hashes import bcrypt_cost
 
 R = TypeVar("R")
-
-_BCRYPT = re.compile(r"\$2[abxy]\$(0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{53}")
 
 MIN_COST, MAX_COST = 4, 31  # of bcrypt
 MAX_WAITING = 128  # passwords a core
@@ -128,7 +126,7 @@ class Passwords:
 
         A no takes the same time whatever the hash: that of the dearest one known.
         """
-        self.expect(_cost(hashed_password or ""))
+        self.expect(bcrypt_cost(hashed_password or ""))
         dearest = max(2.0**self._dearest, *self._foreign.values())
         right, kind, work = await self._compute(lambda: _matches(password, hashed_password or "", dearest))
         if kind is not None:  # the least of all measurements: others were held up by other work
@@ -158,7 +156,7 @@ class Passwords:
 
     def outdated(self, hashed_password: str, password: str) -> bool:
         """Tell whether a hash is another one than would be made now of its password, and that can be made."""
-        return _cost(hashed_password) != self._rounds and _hashable(password.encode())
+        return bcrypt_cost(hashed_password) != self._rounds and _hashable(password.encode())
 
     async def _compute(self, work: Callable[[], R]) -> R:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
@@ -174,7 +172,7 @@ def _matches(password: str, hashed_password: str, dearest: float) -> tuple[bool,
     except UnicodeEncodeError:  # a lone surrogate, which JSON can say
         return False, None, 0
     kind, work = None, 0.0
-    if foreign := foreign_hashes.read(hashed_password):
+    if (foreign := foreign_hashes.read(hashed_password)) and foreign.affordable:
         right, seconds = _timed(lambda: foreign.check(secret))
         if right:
             return True, None, 0
@@ -182,7 +180,7 @@ def _matches(password: str, hashed_password: str, dearest: float) -> tuple[bool,
         rounds = 2.0**sample
         kind, work = foreign.kind, rounds * seconds / _timed(lambda: _check(b"", _nobody(sample)))[1]
         _burn(dearest - work - rounds)
-    elif (cost := _cost(hashed_password)) is not None and _hashable(secret):
+    elif (cost := bcrypt_cost(hashed_password)) is not None and _hashable(secret):
         if _check(secret, hashed_password):
             return True, None, 0
         _burn(dearest - 2.0**cost)
@@ -220,12 +218,6 @@ def _check(secret: bytes, hashed_password: str) -> bool:
         return bcrypt.checkpw(secret, hashed_password.encode())
     except ValueError:  # not a bcrypt hash
         return False
-
-
-def _cost(hashed_password: str) -> int | None:
-    """Return the cost that a hash was made at; None if it is not one of bcrypt's."""
-    found = _BCRYPT.fullmatch(hashed_password)
-    return int(found[1]) if found else None
 
 
 def _nobody(cost: int) -> str:
