@@ -8,16 +8,19 @@ from typing import Any
 import click
 from fastapi import APIRouter
 
+from userapi.adoption import commands as adoption
 from userapi.exports import commands as exports
+from userapi.first_admin.settings import FirstAdminSettings
 from userapi.health import routes as health
 from userapi.imports import commands as imports
 from userapi.kit.announcements import Announcements
 from userapi.registration import routes as registration
 from userapi.registration.settings import RegistrationSettings
+from userapi.security.settings import SecuritySettings
 
 
-class Settings(RegistrationSettings):
-    """All settings: a capability that has some is one of the bases here."""
+class Settings(FirstAdminSettings, RegistrationSettings, SecuritySettings):
+    """All settings: a room that has some is one of the bases here."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class Capability:
 CAPABILITIES: list[Capability] = [
     Capability("health", routers=lambda _: [health.router]),
     Capability("registration", routers=registration.routers),
+    Capability("adoption", commands=[adoption.adopt]),
     Capability("imports", commands=[imports.import_users]),
     Capability("exports", commands=[exports.export_users]),
 ]

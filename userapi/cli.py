@@ -10,13 +10,14 @@ import uvicorn
 from userapi import __version__, settings
 from userapi.capabilities import CAPABILITIES, Settings
 from userapi.first_admin import rules as first_admin
+from userapi.first_admin.commands import create_admin
 from userapi.kit import commands, logs
 from userapi.kit.database import sqlite_file
-from userapi.login.commands import unlock
+from userapi.proof.commands import unlock
 from userapi.schema import migrations
 from userapi.server.files import connection_limit
 from userapi.services import Services
-from userapi.users.commands import create_admin, set_password
+from userapi.users.commands import set_password
 
 SHUTDOWN_SECONDS = 15  # to finish requests before connections are cut
 

@@ -54,13 +54,13 @@ def create_app(settings: Settings, tell: Callable[[str], None] = lambda _: None)
         telemetry={"tracing": False, "metrics": False, "logs": False},  # looked for at every request
     )
     problems.install(app)
-    if settings.docs_enabled:
-        pages.install(app)
     for router in (users.router, sessions.router, login.router):
         app.include_router(router)
     for capability in CAPABILITIES:
         for router in capability.routers(settings):
             app.include_router(router)
+    if settings.docs_enabled:
+        pages.install(app)
     _add_layers(app, settings)
     return app
 

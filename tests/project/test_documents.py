@@ -9,7 +9,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "userapi"
-DOCUMENTS = ["README.md", "userapi/README.md", "userapi/TUTORIAL.md", "tests/README.md", "tests/bench/README.md"]
+PAGES = [path for folder in ("userapi", "tests") for path in (ROOT / folder).rglob("*.md")]
+DOCUMENTS = sorted(path.relative_to(ROOT).as_posix() for path in [ROOT / "README.md", *PAGES])
 THREATS = re.findall(r"^\| ([SR]\d+) \|.*\| ([^|]+) \|$", (ROOT / "tests/README.md").read_text(), re.MULTILINE)
 ASVS = re.findall(
     r"^\| (V[\d.]+(?: to V[\d.]+)?) \| ([12]) \| [^|]+ \| ([^|]+) \| ([^|]+) \|$",

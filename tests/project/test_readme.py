@@ -1,4 +1,4 @@
-"""README.md names everything there is: no setting, command or route is added without a word about it."""
+"""README.md, or a page it leads to, names everything there is: no setting, command or route comes without a word."""
 
 import re
 
@@ -21,7 +21,10 @@ OPTIONS = [
 
 @pytest.fixture(scope="module")
 def readme() -> str:
-    return README.read_text()
+    """README.md and the pages about capabilities that it leads to."""
+    text = README.read_text()
+    pages = sorted(set(re.findall(r"\]\((userapi/[A-Z]+\.md)\)", text)) - {"userapi/README.md", "userapi/TUTORIAL.md"})
+    return "\n".join([text, *((ROOT / page).read_text() for page in pages)])
 
 
 class TestReadme:

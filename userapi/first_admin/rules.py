@@ -9,12 +9,13 @@ from sqlalchemy import Connection, delete
 from sqlmodel import Session, col
 
 from userapi.errors import ApiError, ErrorCode, Refusal
+from userapi.first_admin.settings import FirstAdminSettings
 from userapi.kit.announcements import Announcements
+from userapi.kit.commands import broken_rules
 from userapi.kit.database import Database
 from userapi.models import Deployment, User, UserCreate, UserRow
 from userapi.security.hashing import Passwords
 from userapi.security.strength import Strength
-from userapi.settings import CoreSettings
 from userapi.users import rules
 from userapi.users.changes import PasswordChanged
 from userapi.users.rules import UserDeleted
@@ -23,7 +24,7 @@ GENERATED = "generated_password"  # the name under which a database keeps whose 
 
 
 async def make_first_admin(
-    settings: CoreSettings, database: Database, passwords: Passwords, strength: Strength
+    settings: FirstAdminSettings, database: Database, passwords: Passwords, strength: Strength
 ) -> list[str]:
     """Make the first admin if there is no user at all; return what the operator should read, a line each.
 
@@ -57,7 +58,7 @@ async def make_first_admin(
     return ["The first admin is made:", f"    username: {made.username}", shown]
 
 
-def _checked(settings: CoreSettings, generated: str | None) -> UserCreate:
+def _checked(settings: FirstAdminSettings, generated: str | None) -> UserCreate:
     given = settings.first_admin_password
     try:
         admin = UserCreate(
@@ -67,7 +68,7 @@ def _checked(settings: CoreSettings, generated: str | None) -> UserCreate:
             is_admin=True,
         )
     except ValidationError as error:
-        broken = "; ".join(f"FIRST_ADMIN_{str(item['loc'][0]).upper()}: {item['msg']}" for item in error.errors())
+        broken = broken_rules(error, "FIRST_ADMIN_")
         raise Refusal(f"the first admin cannot be made: {broken}") from error
     return admin
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from userapi.errors import ApiError
 from userapi.imports.staging import Staged, Staging
-from userapi.kit.commands import reason
+from userapi.kit.commands import broken_rules
 from userapi.kit.database import Database
 from userapi.kit.records import Row
 from userapi.models import UserImport, UserImportUpdate, now
@@ -131,8 +131,7 @@ def _columns(given: Mapping[str, Any], schema: type[UserImport | UserImportUpdat
     try:
         valid = schema.model_validate(given)
     except ValidationError as error:
-        broken = [f"{item['loc'][0]}: {reason(item)}" for item in error.errors(include_input=False, include_url=False)]
-        raise RefusedError("; ".join(broken)) from None
+        raise RefusedError(broken_rules(error)) from None
     values = {name: getattr(valid, name) for name in schema.model_fields if name in given}
     for name in TIMES:
         if name in values:

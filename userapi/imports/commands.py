@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
 from sqlalchemy import make_url
@@ -43,13 +42,6 @@ class _Services(Protocol):
     def strength(self) -> Strength: ...
 
 
-def _zone(_context: click.Context, _parameter: click.Parameter, name: str) -> ZoneInfo:
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise click.BadParameter(f"there is no time zone {name!r}") from error
-
-
 def _mapping(_context: click.Context, _parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
     pairs = [pair.partition("=") for text in given for pair in text.split(",") if pair]
     if wrong := [field for field, equals, _ in pairs if not equals]:
@@ -62,7 +54,9 @@ def _mapping(_context: click.Context, _parameter: click.Parameter, given: tuple[
 @click.option("--from", "url", help="Read a table of this database in place of a file.")
 @click.option("--table", default="users", show_default=True, help="Which table: users, or auth.users.")
 @click.option("--map", "mapping", multiple=True, callback=_mapping, help="field=column,...; field= takes none.")
-@click.option("--timezone", "zone", default="UTC", show_default=True, callback=_zone, help="Of times without one.")
+@click.option(
+    "--timezone", "zone", default="UTC", show_default=True, callback=commands.zone, help="Of times without one."
+)
 @click.option("--make-usernames", is_flag=True, help="Make usernames of addresses, or of names that may not be.")
 @click.option("--update", is_flag=True, help="Change users that are there: those of the id, or else of the username.")
 @click.option("--skip-errors", is_flag=True, help="Import the rest when rows are refused.")

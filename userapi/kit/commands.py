@@ -5,8 +5,10 @@ import sys
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from typing import Any, NoReturn, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
+from pydantic import ValidationError
 
 from userapi.errors import ApiError, Refusal
 
@@ -32,6 +34,8 @@ def refusing(work: Callable[[], R]) -> R:
         return work()
     except (Refusal, ApiError) as error:
         fail(str(error))
+    except ValidationError as error:
+        fail(broken_rules(error))
 
 
 def new_password(from_stdin: bool) -> str:
@@ -44,9 +48,18 @@ def new_password(from_stdin: bool) -> str:
     return password
 
 
-def reason(item: Any) -> str:
-    """Return why a field was found invalid, of one of pydantic's errors."""
-    return str(item["msg"]).removeprefix("Value error, ")
+def zone(_context: click.Context, _parameter: click.Parameter, name: str) -> ZoneInfo:
+    """Return the time zone of an option, as `Europe/Berlin`."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise click.BadParameter(f"there is no time zone {name!r}") from error
+
+
+def broken_rules(error: ValidationError, prefix: str = "") -> str:
+    """Return one sentence about fields that broke their rules: `prefix` and the name of each, and why."""
+    reasons = ((str(item["loc"][0]), item["msg"].removeprefix("Value error, ")) for item in error.errors())
+    return "; ".join(f"{prefix}{name.upper() if prefix else name}: {why}" for name, why in reasons)
 
 
 def fail(message: str) -> NoReturn:

@@ -25,7 +25,8 @@ class Timestamp(UTCDateTime):
         """Return what makes an aware datetime of a database's value; on SQLite in half of SQLModel's time."""
         if dialect.name != "sqlite":
             return super().result_processor(dialect, coltype)
-        return lambda text: None if text is None else datetime.fromisoformat(f"{text}+00:00")
+        read = datetime.fromisoformat
+        return lambda text: read(text + "+00:00") if text else None
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         """Return the column type of a database."""

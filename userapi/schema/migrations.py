@@ -69,14 +69,14 @@ async def upgrade(database: Database) -> tuple[str | None, str | None]:
     if before == wanted:
         return before, wanted
     try:
-        steps = await locks.migrate(database, _upgrade)
+        steps = await locks.migrate(database, to_head)
     except CommandError as error:
         raise Refusal(f"the database's schema cannot be brought to head: {error}") from error
     return (before if steps else wanted), wanted
 
 
-def _upgrade(connection: Connection) -> list[str]:
-    """Return the revisions gone through: none, if another process was faster."""
+def to_head(connection: Connection) -> list[str]:
+    """Bring the schema to head, under the lock of migrations; return the revisions gone through, which may be none."""
     steps: list[str] = []
     _ALEMBIC.attributes.update(connection=connection, on_step=lambda step, **_: steps.append(step.up_revision_id))
     try:
@@ -84,6 +84,11 @@ def _upgrade(connection: Connection) -> list[str]:
     finally:
         _ALEMBIC.attributes.clear()
     return steps
+
+
+def at_head(connection: Connection) -> bool:
+    """Tell whether the schema is at head."""
+    return _revision(connection) == head()
 
 
 def _revision(connection: Connection) -> str | None:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from userapi.errors import Refusal
 from userapi.kit.database import sqlite_file
-from userapi.settings import CoreSettings, check_secret, split_secrets
+from userapi.security.settings import SecuritySettings, check_secret, split_secrets
 
 
-def signing_keys(settings: CoreSettings) -> list[str]:
+def signing_keys(settings: SecuritySettings) -> list[str]:
     """Return the signing keys, the one that signs first; make one on SQLite where there is none.
 
     Raises:

@@ -130,8 +130,8 @@ class TestAlembic:
 
     @ON_SQLITE
     def test_wrong_setting_is_one_readable_line(self, empty_url: str) -> None:
-        done = run("alembic", "upgrade", "head", url=empty_url, BCRYPT_ROUNDS="many")
-        assert refused_to_start(done).startswith("BCRYPT_ROUNDS: ")
+        done = run("alembic", "upgrade", "head", url=empty_url, LOG_FORMAT="xml")
+        assert refused_to_start(done).startswith("LOG_FORMAT: ")
 
 
 class TestSqliteRebuild:

@@ -12,15 +12,15 @@ from userapi.models import now
 from userapi.proof import credentials, guards
 from userapi.schema import migrations
 from userapi.security import throttle
+from userapi.security.settings import SecuritySettings
 from userapi.security.throttle import Throttle
-from userapi.settings import CoreSettings
 
 
 class _Services(Protocol):
     """What this command needs of a running service."""
 
     @property
-    def settings(self) -> CoreSettings: ...
+    def settings(self) -> SecuritySettings: ...
 
     @property
     def database(self) -> Database: ...
