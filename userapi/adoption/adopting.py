@@ -132,7 +132,7 @@ def _put_back(connection: Connection) -> bool:
         Refusal: The service was used meanwhile.
     """
     if "users" in _tables(connection):
-        missing = _count(connection, OLD + " WHERE id NOT IN (SELECT id FROM users)")
+        missing = _count(connection, f"{OLD} WHERE id NOT IN (SELECT id FROM users)")  # noqa: S608 - names of ours
         if not missing and migrations.at_head(connection):
             return False
         if _count(connection, "users"):

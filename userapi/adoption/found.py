@@ -55,7 +55,8 @@ def taken_over(row: Mapping[str, Any], zone: tzinfo, names: Names) -> dict[str, 
         raise ProblemError(f"{why}: {_mend(row['id'], change)}") from None
     hashed_password = foreign_hashes.spelled_plainly(user.hashed_password or "")
     if unusable := foreign_hashes.refusal(hashed_password):
-        raise ProblemError(f"hashed_password: {unusable}: {_mend(row['id'], "hashed_password = '!'")}")
+        mend = _mend(row["id"], "hashed_password = '!'")
+        raise ProblemError(f"hashed_password: {unusable}: {mend}")
     values = {name: getattr(user, name) for name in PUBLIC_FIELDS}
     for name in TIMES:
         values[name] = _instant(values[name], zone)
