@@ -13,6 +13,7 @@ from userapi.main import create_app
 from userapi.models import LoginSession, Timestamp, User, canonical, now
 from userapi.proof import guards
 from userapi.schema import migrations
+from userapi.security import foreign_hashes
 from userapi.security.counters import MOST, LocalCounters
 from userapi.security.hashing import FairQueue
 from userapi.security.strength import Strength, is_common
@@ -47,6 +48,7 @@ __all__ = [
     "create_app",
     "find_page",
     "finding",
+    "foreign_hashes",
     "guards",
     "is_common",
     "issuer",

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import os
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing, contextmanager
@@ -91,7 +90,10 @@ def import_users(
 
 
 async def _check(checker: Checker, rows: AsyncIterator[Row], file: BinaryIO | None) -> None:
-    whole = os.fstat(file.fileno()).st_size if file and file.seekable() else 0
+    whole = 0
+    if file is not None and file.seekable():
+        whole = file.seek(0, io.SEEK_END)
+        file.seek(0)
     waiting: list[Row] = []
     with _progress("Checking", whole) as shown:
         async for row in rows:
