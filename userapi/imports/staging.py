@@ -19,7 +19,7 @@ CREATE TABLE staged (
     fields BLOB NOT NULL, password TEXT
 );
 CREATE TABLE before (user_id INTEGER PRIMARY KEY, fields BLOB, version INTEGER);
-CREATE TABLE refused (line INTEGER, username TEXT, email TEXT, reason TEXT);
+CREATE TABLE refused (line INTEGER PRIMARY KEY, username TEXT, email TEXT, reason TEXT);
 """
 
 
@@ -83,7 +83,7 @@ class Staging:
 
     def refused(self) -> Iterator[Refused]:
         """Yield the rows that are refused."""
-        for values in self._file.execute("SELECT * FROM refused ORDER BY rowid"):
+        for values in self._file.execute("SELECT * FROM refused ORDER BY line"):
             yield Refused(*values)
 
     def hashed(self, line: int, hashed_password: str) -> None:
