@@ -95,8 +95,9 @@ def supabase(connection: sa.Connection) -> None:
     connection.execute(sa.text("CREATE SCHEMA auth"))
     connection.execute(
         sa.text(
-            "CREATE TABLE auth.users (instance_id uuid, id uuid NOT NULL PRIMARY KEY, aud varchar(255), role varchar(255),"
-            " email varchar(255), encrypted_password varchar(255), email_confirmed_at timestamptz, raw_user_meta_data jsonb,"
+            "CREATE TABLE auth.users (instance_id uuid, id uuid NOT NULL PRIMARY KEY, aud varchar(255),"
+            " role varchar(255), email varchar(255), encrypted_password varchar(255), email_confirmed_at timestamptz,"
+            " raw_user_meta_data jsonb,"
             " is_super_admin boolean, created_at timestamptz, updated_at timestamptz, banned_until timestamptz)"
         )
     )

@@ -2,9 +2,7 @@
 
 import asyncio
 import heapq
-import math
 import os
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,13 +14,11 @@ import bcrypt
 from userapi.errors import ApiError, ErrorCode
 from userapi.kit.web import addresses
 from userapi.kit.web.client import Client
-from userapi.models import MAX_PASSWORD_BYTES
-from userapi.security import foreign_hashes
 from userapi.security.foreign_hashes import bcrypt_cost
+from userapi.security.verification import Verifier, hashable
 
 R = TypeVar("R")
 
-MIN_COST, MAX_COST = 4, 31  # of bcrypt
 MAX_WAITING = 128  # passwords a core
 SHARE = 4  # one address, or one account, holds a quarter of that: at cost 12 and 0.3 s its last one waits 10 s
 
@@ -107,8 +103,7 @@ class Passwords:
     def __init__(self, rounds: int) -> None:
         """Hash at the cost `rounds`, the base-2 logarithm of bcrypt's iterations (4 to 31)."""
         cores = os.cpu_count() or 1
-        self._rounds = self._dearest = rounds
-        self._foreign: dict[str, float] = {"": 0}  # the work of each kind of foreign hash met, in rounds of bcrypt
+        self._rounds, self._verifier = rounds, Verifier(rounds)
         self._threads = ThreadPoolExecutor(cores, thread_name_prefix="bcrypt")
         self._queue = FairQueue(cores, max(MAX_WAITING * cores, 256))
 
@@ -126,16 +121,11 @@ class Passwords:
 
         A no takes the same time whatever the hash: that of the dearest one known.
         """
-        self.expect(bcrypt_cost(hashed_password or ""))
-        dearest = max(2.0**self._dearest, *self._foreign.values())
-        right, kind, work = await self._compute(lambda: _matches(password, hashed_password or "", dearest))
-        if kind is not None:  # the least of all measurements: others were held up by other work
-            self._foreign[kind] = min(work, self._foreign.get(kind, work))
-        return right
+        return await self._compute(lambda: self._verifier.matches(password, hashed_password))
 
     def expect(self, cost: int | None) -> None:
         """Take note that there are hashes of bcrypt at this cost, as after `BCRYPT_ROUNDS` was lowered."""
-        self._dearest = max(self._dearest, cost or 0)
+        self._verifier.expect(cost or 0)
 
     @asynccontextmanager
     async def turn(self, client: Client | None = None, account: str | None = None) -> AsyncIterator[None]:
@@ -156,70 +146,7 @@ class Passwords:
 
     def outdated(self, hashed_password: str, password: str) -> bool:
         """Tell whether a hash is another one than would be made now of its password, and that can be made."""
-        return bcrypt_cost(hashed_password) != self._rounds and _hashable(password.encode())
+        return bcrypt_cost(hashed_password) != self._rounds and hashable(password.encode())
 
     async def _compute(self, work: Callable[[], R]) -> R:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
-
-
-def _matches(password: str, hashed_password: str, dearest: float) -> tuple[bool, str | None, float]:
-    """Tell whether the password has this hash; a no takes as long as `dearest` rounds of bcrypt.
-
-    If it is a foreign hash and the answer no, its kind is told, too, and how many rounds of bcrypt it is worth.
-    """
-    try:
-        secret = password.encode()
-    except UnicodeEncodeError:  # a lone surrogate, which JSON can say
-        return False, None, 0
-    kind, work = None, 0.0
-    if (foreign := foreign_hashes.read(hashed_password)) and foreign.affordable:
-        right, seconds = _timed(lambda: foreign.check(secret))
-        if right:
-            return True, None, 0
-        sample = _sample(dearest)
-        rounds = 2.0**sample
-        kind, work = foreign.kind, rounds * seconds / _timed(lambda: _check(b"", _nobody(sample)))[1]
-        _burn(dearest - work - rounds)
-    elif (cost := bcrypt_cost(hashed_password)) is not None and _hashable(secret):
-        if _check(secret, hashed_password):
-            return True, None, 0
-        _burn(dearest - 2.0**cost)
-    else:  # of nobody, or longer than what bcrypt makes a hash of
-        _burn(dearest)
-    return False, kind, work
-
-
-def _burn(work: float) -> None:
-    """Work as long as so many rounds of bcrypt take."""
-    for cost in range(MAX_COST, MIN_COST - 1, -1):
-        if work >= 2.0**cost:
-            _check(b"", _nobody(cost))
-            work -= 2.0**cost
-
-
-def _sample(dearest: float) -> int:
-    """Return the cost at which bcrypt shows its speed, in an eighth of the time that there is."""
-    return max(MIN_COST, int(math.log2(dearest)) - 3)
-
-
-def _timed(work: Callable[[], R]) -> tuple[R, float]:
-    """Return what `work()` returns, and how many seconds that took."""
-    begun = time.perf_counter()
-    return work(), time.perf_counter() - begun
-
-
-def _hashable(secret: bytes) -> bool:
-    """Tell whether bcrypt makes a hash of this: of more it raises, or cuts it off."""
-    return len(secret) <= MAX_PASSWORD_BYTES and b"\0" not in secret
-
-
-def _check(secret: bytes, hashed_password: str) -> bool:
-    try:
-        return bcrypt.checkpw(secret, hashed_password.encode())
-    except ValueError:  # not a bcrypt hash
-        return False
-
-
-def _nobody(cost: int) -> str:
-    """Return what looks like a hash of this cost, and which no password has."""
-    return f"$2b${cost:02}${'.' * 53}"
