@@ -181,12 +181,15 @@ def _highest_id(connection: Connection) -> int:
 
 def _continue_after(connection: Connection, highest: int) -> None:
     """Have the next user get an id above the highest one."""
-    statement = {
-        "postgresql": "SELECT setval(pg_get_serial_sequence('users', 'id'), {0})",
-        "sqlite": "INSERT INTO sqlite_sequence (name, seq) VALUES ('users', {0})",
-    }.get(connection.dialect.name, "ALTER TABLE users AUTO_INCREMENT = {1}")
-    if highest:
-        connection.execute(text(statement.format(highest, highest + 1)))
+    if not highest:
+        return
+    if connection.dialect.name == "postgresql":
+        connection.execute(text(f"SELECT setval(pg_get_serial_sequence('users', 'id'), {highest})"))
+    elif connection.dialect.name == "sqlite":
+        connection.execute(text("DELETE FROM sqlite_sequence WHERE name = 'users'"))
+        connection.execute(text(f"INSERT INTO sqlite_sequence (name, seq) VALUES ('users', {highest})"))  # noqa: S608
+    else:
+        connection.execute(text(f"ALTER TABLE users AUTO_INCREMENT = {highest + 1}"))
 
 
 def _tables(connection: Connection) -> set[str]:
