@@ -80,15 +80,25 @@ class TestFile:
             ("username,mail\n", [], "mail"),
             ("username,email\n", ["--map", "email=mail"], "mail"),
             ("username,email\n", ["--map", "mail=email"], "mail"),
+            ("username,email\n", ["--map", "email"], "field=column"),
         ],
     )
     def test_columns_that_are_not_there_stop_it(self, api: Api, text: str, options: list[str], word: str) -> None:
         assert word in refused_to_start(take(api, text, *options))
 
     @ON_SQLITE
-    @pytest.mark.parametrize("args", [[], ["x.csv", "--from", "sqlite://"], ["-", "--map", "email"], ["nowhere.csv"]])
+    @pytest.mark.parametrize(
+        "args", [[], ["-", "--from", "sqlite:///x.db"], ["nowhere.csv"], ["--from", "oracle://x"], ["--from", "x"]]
+    )
     def test_wrong_usage(self, api: Api, args: list[str]) -> None:
         assert command("import", *args, stdin="", url=api.server.url).returncode == 2
+
+    @ON_SQLITE
+    @pytest.mark.parametrize("url", ["sqlite:///nowhere/x.db", "postgresql://postgres@127.0.0.1:1/x"])
+    def test_source_that_cannot_be_read_is_named(self, api: Api, url: str) -> None:
+        assert f"cannot use the database {url}" in refused_to_start(
+            command("import", "--from", url, url=api.server.url)
+        )
 
     @ON_SQLITE
     def test_missing_schema_names_the_command_that_helps(self, empty_url: str) -> None:

@@ -1,22 +1,19 @@
 """What is found in the tutorial's table, and what of it cannot be taken over as it is."""
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, tzinfo
+from datetime import tzinfo
 from typing import Any
 
 import sqlalchemy as sa
-from pydantic import ValidationError
 from sqlalchemy import Connection
 
-from userapi.kit.commands import broken_rules
-from userapi.models import PUBLIC_FIELDS, UserImport
-from userapi.security import foreign_hashes
-from userapi.users import bulk
+from userapi.models import PUBLIC_FIELDS, now
+from userapi.users import bulk, foreign
+from userapi.users.foreign import ForeignUserError
 
 CHUNK = 1000  # users at a time
 COLUMNS = (*PUBLIC_FIELDS, "hashed_password")  # all that is taken over
 NEEDED = {"id", "username", "email", "hashed_password"}
-TIMES = ("created_at", "updated_at")
 
 Names = dict[int, dict[str, str]]  # new names of users whose own collide, by id
 
@@ -46,21 +43,12 @@ def taken_over(row: Mapping[str, Any], zone: tzinfo, names: Names) -> dict[str, 
     given = {name: row[name] for name in COLUMNS if row.get(name) is not None}
     given = {"is_admin": False, "is_active": False, **given, **names.get(row["id"], {})}  # null was as good as false
     try:
-        user = UserImport.model_validate(given)
-    except ValidationError as error:
-        columns = [str(item["loc"][0]) for item in error.errors()]
-        shown = ", ".join(f"{name} {given.get(name)!r}" for name in columns)
-        change = ", ".join(f"{name} = ..." for name in columns)
-        why = f"{shown}: {broken_rules(error)}"
-        raise ProblemError(f"{why}: {_mend(row['id'], change)}") from None
-    hashed_password = foreign_hashes.spelled_plainly(user.hashed_password or "")
-    if unusable := foreign_hashes.refusal(hashed_password):
-        mend = _mend(row["id"], "hashed_password = '!'")
-        raise ProblemError(f"hashed_password: {unusable}: {mend}")
-    values = {name: getattr(user, name) for name in PUBLIC_FIELDS}
-    for name in TIMES:
-        values[name] = _instant(values[name], zone)
-    return {**values, **bulk.keys(values), "hashed_password": hashed_password, "version": 1}
+        values = foreign.columns(given, zone)
+    except ForeignUserError as error:
+        shown = "".join(f" {given.get(name)!r}" for name in error.fields if name != "hashed_password")
+        change = ", ".join(f"{name} = ..." for name in error.fields)
+        raise ProblemError(f"{error}{shown}: {_mend(row['id'], change)}") from None
+    return {"age": None, "created_at": now(), "updated_at": None, **values, "version": 1}
 
 
 def problems(users: Iterator[dict[str, Any]], zone: tzinfo, *, rename: bool) -> tuple[int, list[str], Names]:
@@ -109,9 +97,3 @@ def _free(user: Mapping[str, Any], name: str, owned: dict[str, int]) -> str:
         if owned.setdefault(key, user["id"]) == user["id"]:
             return new
         number += 1
-
-
-def _instant(value: datetime | None, zone: tzinfo) -> datetime | None:
-    if value is None:
-        return None
-    return (value if value.tzinfo else value.replace(tzinfo=zone)).astimezone(UTC)

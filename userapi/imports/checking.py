@@ -3,29 +3,19 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, tzinfo
+from datetime import tzinfo
 from typing import Any
-
-from pydantic import ValidationError
 
 from userapi.errors import ApiError
 from userapi.imports.staging import Staged, Staging
-from userapi.kit.commands import broken_rules
 from userapi.kit.database import Database
 from userapi.kit.records import Row
 from userapi.models import UserImport, UserImportUpdate, now
-from userapi.security import foreign_hashes
 from userapi.security.hashing import Passwords
 from userapi.security.strength import Strength
-from userapi.users import bulk
+from userapi.users import bulk, foreign
 from userapi.users.bulk import Found
-
-HIGHEST_ID = 2_000_000_000  # that is taken over: the users after it get higher ones, below 2**31
-TIMES = ("created_at", "updated_at")  # taken over of new users only
-
-
-class RefusedError(Exception):
-    """A row may not be imported; the message says why."""
+from userapi.users.foreign import ForeignUserError
 
 
 @dataclass(frozen=True)
@@ -58,26 +48,26 @@ class Checker:
         for row in rows:
             try:
                 valid.append((row, self._valid(row)))
-            except RefusedError as refusal:
+            except ForeignUserError as refusal:
                 self._refuse(row, refusal)
         found = await self._database.read(bulk.find, [values for _, values in valid])
         for row, values in valid:
             try:
                 await self._stage(row, values, found)
-            except RefusedError as refusal:
+            except ForeignUserError as refusal:
                 self._refuse(row, refusal)
 
-    def _refuse(self, row: Row, refusal: RefusedError) -> None:
+    def _refuse(self, row: Row, refusal: ForeignUserError) -> None:
         self.refused += 1
         self._staging.refuse(row, str(refusal))
 
     def _valid(self, row: Row) -> dict[str, Any]:
         if row.problem is not None:
-            raise RefusedError(row.problem)
+            raise ForeignUserError(row.problem)
         given = dict(row.values)
         if self._rules.make_usernames and (made := _username(given)):
             given["username"] = made
-        return _columns(given, UserImportUpdate if self._rules.update else UserImport, self._rules.zone)
+        return foreign.columns(given, self._rules.zone, UserImportUpdate if self._rules.update else UserImport)
 
     async def _stage(self, row: Row, values: dict[str, Any], found: Found) -> None:
         name = "id" if "id" in values else "username_key"
@@ -93,9 +83,9 @@ class Checker:
 
     async def _stage_new(self, row: Row, values: dict[str, Any], found: Found) -> None:
         if self._rules.update:  # of a new one more is asked than of changes
-            values = _columns({**row.values, **values}, UserImport, self._rules.zone)
+            values = foreign.columns({**row.values, **values}, self._rules.zone)
         if not {"password", "hashed_password"} & values.keys():
-            raise RefusedError("hashed_password: there is neither a password nor a hash")
+            raise ForeignUserError("hashed_password: there is neither a password nor a hash")
         if self._rules.make_usernames and values["username"] != row.values.get("username"):
             key = values["username_key"]
             if key in found["username_key"] or self._staging.line_of("username_key", key):
@@ -111,9 +101,9 @@ class Checker:
             try:
                 await self._strength.require(password, names["username"], names["email"])
             except ApiError as error:
-                raise RefusedError(f"password: {error}") from None
+                raise ForeignUserError(f"password: {error}") from None
         if why := self._staging.add(Staged(row.line, target, fields, password)):
-            raise RefusedError(why)
+            raise ForeignUserError(why)
 
     async def _same(self, values: Mapping[str, Any], there: Any) -> bool:
         """Tell whether a user is already as a row would have it: so an import that broke off can be done again."""
@@ -122,48 +112,9 @@ class Checker:
         return "password" not in values or await self._passwords.verify(values["password"], there.hashed_password)
 
 
-def _columns(given: Mapping[str, Any], schema: type[UserImport | UserImportUpdate], zone: tzinfo) -> dict[str, Any]:
-    """Return what a row gives as columns, with a plain password beside them.
-
-    Raises:
-        RefusedError: A rule of a field is broken.
-    """
-    try:
-        valid = schema.model_validate(given)
-    except ValidationError as error:
-        raise RefusedError(broken_rules(error)) from None
-    values = {name: getattr(valid, name) for name in schema.model_fields if name in given}
-    for name in TIMES:
-        if name in values:
-            values[name] = _instant(values[name], zone)
-    if values.get("id", 0) > HIGHEST_ID:
-        raise RefusedError(f"id: at most {HIGHEST_ID} is taken over, for the users that come after it")
-    if "hashed_password" in values:
-        values["hashed_password"] = foreign_hashes.spelled_plainly(values["hashed_password"])
-    _check_passwords(values.get("password"), values.get("hashed_password"))
-    return values | bulk.keys(values)
-
-
-def _check_passwords(password: str | None, hashed_password: str | None) -> None:
-    if hashed_password is not None:
-        if why := foreign_hashes.refusal(hashed_password):
-            raise RefusedError(f"hashed_password: {why}")
-        if password is not None:
-            raise RefusedError("password: there is a hash, too: give one of them")
-    elif password is not None and foreign_hashes.refusal(foreign_hashes.spelled_plainly(password)) is None:
-        raise RefusedError("password: is a hash: call its column hashed_password")
-
-
 def _require_free(values: Mapping[str, Any], found: Found, user_id: int | None) -> None:
     if code := bulk.taken(found, values, user_id):
-        raise RefusedError(code.words if values.get("id") not in found["id"] else "id: Another user has it")
-
-
-def _instant(value: datetime, zone: tzinfo) -> datetime:
-    try:
-        return (value if value.tzinfo else value.replace(tzinfo=zone)).astimezone(UTC)
-    except OverflowError:
-        raise RefusedError("created_at, updated_at: no time that can be kept") from None
+        raise ForeignUserError(code.words if values.get("id") not in found["id"] else "id: Another user has it")
 
 
 def _username(given: Mapping[str, Any]) -> str:

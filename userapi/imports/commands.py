@@ -5,18 +5,19 @@ import io
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing, contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 import click
-from sqlalchemy import make_url
+from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from userapi.imports import writing
 from userapi.imports.checking import Checker, Rules
 from userapi.imports.staging import Staging
 from userapi.kit import commands, records
-from userapi.kit.database import Database
+from userapi.kit.database import Database, driver_url
 from userapi.kit.records import Columns, Row
 from userapi.models import PUBLIC_FIELDS
 from userapi.schema import migrations
@@ -41,18 +42,21 @@ class _Services(Protocol):
     def strength(self) -> Strength: ...
 
 
-def _mapping(_context: click.Context, _parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
-    pairs = [pair.partition("=") for text in given for pair in text.split(",") if pair]
-    if wrong := [field for field, equals, _ in pairs if not equals]:
-        raise click.BadParameter(f"{wrong[0]}: say field=column")
-    return {field.strip(): column.strip() for field, _, column in pairs}
+def _source(_context: click.Context, _parameter: click.Parameter, text: str | None) -> URL | None:
+    try:
+        url = make_url(text) if text else None
+        if url is not None:
+            driver_url(url)
+    except (ArgumentError, KeyError, ValueError) as error:
+        raise click.BadParameter("is no URL like sqlite:///./other.db or postgresql://localhost/app") from error
+    return url
 
 
 @click.command("import")
 @click.argument("file", required=False, type=click.File("rb"))
-@click.option("--from", "url", help="Read a table of this database in place of a file.")
+@click.option("--from", "url", callback=_source, help="Read a table of this database in place of a file.")
 @click.option("--table", default="users", show_default=True, help="Which table: users, or auth.users.")
-@click.option("--map", "mapping", multiple=True, callback=_mapping, help="field=column,...; field= takes none.")
+@click.option("--map", "mapping", multiple=True, help="field=column,...; field= takes none.")
 @click.option(
     "--timezone", "zone", default="UTC", show_default=True, callback=commands.zone, help="Of times without one."
 )
@@ -62,7 +66,7 @@ def _mapping(_context: click.Context, _parameter: click.Parameter, given: tuple[
 @click.option("--errors", type=click.Path(dir_okay=False, path_type=Path), help="Write the refused rows here (CSV).")
 @click.option("--dry-run", is_flag=True, help="Check everything, write nothing.")
 def import_users(
-    file: BinaryIO | None, url: str | None, table: str, mapping: dict[str, str], errors: Path | None, **options: Any
+    file: BinaryIO | None, url: URL | None, table: str, mapping: tuple[str, ...], errors: Path | None, **options: Any
 ) -> None:
     """Import users from a FILE (CSV or JSON Lines; - is standard input) or from another database."""
     if (file is None) == (url is None):
@@ -71,7 +75,7 @@ def import_users(
     async def imported(services: _Services) -> int:
         await migrations.require_head(services.database)
         columns = Columns(FIELDS, mapping)
-        rows = records.of_file(file, columns) if file else records.of_table(make_url(url or ""), table, columns)
+        rows = _of_table(url, table, columns) if url else records.of_file(file or sys.stdin.buffer, columns)
         with closing(Staging()) as staging:
             rules = Rules(options["update"], options["make_usernames"], options["zone"])
             checker = Checker(services.database, services.strength, services.passwords, staging, rules)
@@ -83,17 +87,17 @@ def import_users(
             _summarise(staging, checker, "nothing is imported" if stopped else "dry run" if options["dry_run"] else "")
             return int(stopped)
 
-    try:
-        sys.exit(commands.run(imported))
-    except ArgumentError:
-        commands.fail("--from: is not a database URL like sqlite:///./other.db")
+    sys.exit(commands.run(imported))
+
+
+async def _of_table(url: URL, table: str, columns: Columns) -> AsyncIterator[Row]:
+    with migrations.usable(url):  # or it would be said of our own database
+        async for row in records.of_table(url, table, columns):
+            yield row
 
 
 async def _check(checker: Checker, rows: AsyncIterator[Row], file: BinaryIO | None) -> None:
-    whole = 0
-    if file is not None and file.seekable():
-        whole = file.seek(0, io.SEEK_END)
-        file.seek(0)
+    whole = records.size(file) if file else 0
     waiting: list[Row] = []
     with _progress("Checking", whole) as shown:
         async for row in rows:
@@ -122,11 +126,10 @@ def _progress(label: str, length: int) -> Iterator[Any]:
 
 
 def _tell_refused(staging: Staging, count: int, errors: Path | None) -> None:
-    for number, refused in enumerate(staging.refused()):
-        if number == SHOWN:
-            click.echo(f"... and {count - SHOWN} more{'' if errors else ': --errors FILE writes all'}", err=True)
-            break
-        click.echo(f"line {refused.line}: {refused.reason}", err=True)
+    for line, _, _, reason in islice(staging.refused(), SHOWN):
+        click.echo(f"line {line}: {reason}", err=True)
+    if count > SHOWN:
+        click.echo(f"... and {count - SHOWN} more{'' if errors else ': --errors FILE writes all'}", err=True)
     if errors is not None:
         with records.private_file(errors) as file, io.TextIOWrapper(file, "utf-8", newline="") as text:
             writer = csv.writer(text, lineterminator="\n")

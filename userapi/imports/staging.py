@@ -35,15 +35,6 @@ class Staged(NamedTuple):
     password: str | None = None
 
 
-class Refused(NamedTuple):
-    """A row that may not be imported, with its names as they were given, and why."""
-
-    line: int
-    username: str
-    email: str
-    reason: str
-
-
 class Staging:
     """The rows of an import, in the order of their lines."""
 
@@ -81,10 +72,9 @@ class Staging:
         shown = [text[:254].encode(errors="backslashreplace").decode() for text in (*names, reason)]
         self._file.execute("INSERT INTO refused VALUES (?, ?, ?, ?)", (row.line, *shown))
 
-    def refused(self) -> Iterator[Refused]:
-        """Yield the rows that are refused."""
-        for values in self._file.execute("SELECT * FROM refused ORDER BY line"):
-            yield Refused(*values)
+    def refused(self) -> Iterator[tuple[int, str, str, str]]:
+        """Yield the rows that are refused: their line, username and address as they were given, and why."""
+        yield from self._file.execute("SELECT * FROM refused ORDER BY line")
 
     def hashed(self, line: int, hashed_password: str) -> None:
         """Put the hash of its password in a row, in the password's place."""

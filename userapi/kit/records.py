@@ -34,12 +34,16 @@ class Columns:
     unless there is a mapping.
     """
 
-    def __init__(self, fields: Sequence[str], mapping: Mapping[str, str]) -> None:
-        """Take these fields, and map some to columns of other names.
+    def __init__(self, fields: Sequence[str], mappings: Sequence[str]) -> None:
+        """Take these fields, and map some to columns of other names: `field=column,field=column`.
 
         Raises:
-            Refusal: There is no such field.
+            Refusal: There is no such field, or that is no mapping.
         """
+        pairs = [pair.partition("=") for text in mappings for pair in text.split(",") if pair.strip()]
+        mapping = {field.strip(): column.strip() for field, _, column in pairs}
+        if wrong := [field for field, equals, _ in pairs if not equals]:
+            raise Refusal(f"{wrong[0]}: a mapping is field=column")
         if unknown := mapping.keys() - set(fields):
             raise Refusal(f"{', '.join(sorted(unknown))}: no such field; there are {', '.join(fields)}")
         self._known, self._mapping = ", ".join(fields), mapping
@@ -70,6 +74,15 @@ class Columns:
 
 def _plain(value: Any) -> Any:
     return bytes(value).decode(errors="replace") if isinstance(value, bytes | bytearray | memoryview) else value
+
+
+def size(file: BinaryIO) -> int:
+    """Return the size of a file in bytes; 0 for a pipe."""
+    if not file.seekable():
+        return 0
+    end = file.seek(0, io.SEEK_END)
+    file.seek(0)
+    return end
 
 
 async def of_file(file: BinaryIO, columns: Columns) -> AsyncIterator[Row]:
