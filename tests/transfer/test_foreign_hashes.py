@@ -3,7 +3,9 @@
 import json
 
 import pytest
+import sqlalchemy as sa
 
+from tests.support.alembic import alembic
 from tests.support.answers import assert_refused
 from tests.support.client import Api
 from tests.support.commands import command
@@ -11,6 +13,7 @@ from tests.support.databases import ON_SQLITE
 from tests.support.hashes import FIREBASE, FIREBASE_PASSWORD, HASHES
 from tests.support.insides import foreign_hashes
 from tests.support.people import PASSWORD, WRONG_PASSWORD
+from tests.support.tutorial import connected
 
 LONG = "Zk4m" * 30  # more than bcrypt reads
 LONG_HASH = "$pbkdf2-sha256$1000$N.ZcS6m1NmbMGYOw9l4LwQ$34dKWejB9EERdyK05RnIcc6fL70uliCiFzTADPQr1Ak"
@@ -74,6 +77,21 @@ class TestLogin:
         assert token
         answer = api.log_in("bob").patch("/users/me", json={"email": "b@example.com", "current_password": PASSWORD})
         assert answer.status_code == 200
+
+
+class TestSchema:
+    def test_going_back_makes_hashes_that_do_not_fit_unusable(self, url: str) -> None:
+        rows = [("alice", HASHES["django-scrypt"]), ("bob", HASHES["passlib-2b"])]
+        lines = [
+            json.dumps({"username": name, "email": f"{name}@example.com", "hashed_password": hashed})
+            for name, hashed in rows
+        ]
+        assert command("import", "-", stdin="\n".join(lines), url=url).returncode == 0
+        alembic(url, "downgrade", "0010-1")
+        alembic(url, "upgrade", "head")
+        with connected(url) as connection:
+            kept = connection.execute(sa.text("SELECT username, hashed_password FROM users ORDER BY id")).all()
+        assert [tuple(row) for row in kept] == [("alice", "!"), rows[1]]
 
 
 class TestRefused:
