@@ -16,7 +16,7 @@ from userapi.users import bulk
 from userapi.users.bulk import Before
 from userapi.users.changes import OPERATOR
 
-BATCH_SECONDS = 0.04  # which a batch is to take
+BATCH_SECONDS = 0.03  # which a batch is to take
 MAX_BATCH = 1000  # rows
 AT_ONCE = 32  # passwords that wait to be hashed
 
