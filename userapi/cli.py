@@ -1,5 +1,6 @@
 """The command line: `python -m userapi`."""
 
+import json
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,6 +14,7 @@ from userapi.first_admin import rules as first_admin
 from userapi.first_admin.commands import create_admin
 from userapi.kit import commands, logs
 from userapi.kit.database import sqlite_file
+from userapi.main import create_app
 from userapi.proof.commands import unlock
 from userapi.schema import migrations
 from userapi.server.files import connection_limit
@@ -94,6 +96,13 @@ def migrate() -> None:
     before, after = commands.run(upgraded)
     moved = f"is at {after} already" if before == after else f"went from {before or 'nothing'} to {after}"
     click.echo(f"The schema {moved}")
+
+
+@cli.command()
+def openapi() -> None:
+    """Write the OpenAPI document to standard output, for generators of clients."""
+    chosen = commands.refusing(lambda: settings.load(Settings))
+    click.echo(json.dumps(create_app(chosen).openapi(), indent=2))
 
 
 @asynccontextmanager

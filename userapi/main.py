@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from userapi import __version__, settings
 from userapi.capabilities import CAPABILITIES, Settings
-from userapi.documentation import pages
+from userapi.documentation import document, pages
 from userapi.errors import Refusal
 from userapi.kit import logs
 from userapi.kit.web import problems
@@ -44,8 +44,8 @@ def create_app(settings: Settings, tell: Callable[[str], None] = lambda _: None)
 
     app = FastAPI(
         title="userapi",
-        summary="User accounts: login, administration, self-service",
         version=__version__,
+        **document.ABOUT,
         lifespan=lifespan,
         openapi_url="/openapi.json" if settings.docs_enabled else None,
         docs_url=None,  # see `pages`
@@ -59,6 +59,7 @@ def create_app(settings: Settings, tell: Callable[[str], None] = lambda _: None)
     for capability in CAPABILITIES:
         for router in capability.routers(settings):
             app.include_router(router)
+    document.install(app, composition=settings.password_composition)
     if settings.docs_enabled:
         pages.install(app)
     _add_layers(app, settings)

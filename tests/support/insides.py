@@ -5,7 +5,7 @@ from userapi.cli import cli
 from userapi.errors import ApiError, DatabaseUnavailable, ErrorCode
 from userapi.kit.announcements import Announcement, Announcements, announce
 from userapi.kit.database import Database
-from userapi.kit.web import addresses
+from userapi.kit.web import addresses, problems
 from userapi.kit.web.client import Client
 from userapi.kit.web.dependencies import client as client_dependency
 from userapi.listing import ListQuery, Page, find_page, finding
@@ -18,6 +18,7 @@ from userapi.security.counters import MOST, LocalCounters
 from userapi.security.hashing import FairQueue
 from userapi.security.strength import Strength, is_common
 from userapi.security.throttle import Budget, Throttle, known_devices, strangers
+from userapi.services import Services
 from userapi.sessions.issuer import issuer
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "LocalCounters",
     "LoginSession",
     "Page",
+    "Services",
     "Settings",
     "Strength",
     "Throttle",
@@ -55,5 +57,6 @@ __all__ = [
     "known_devices",
     "migrations",
     "now",
+    "problems",
     "strangers",
 ]

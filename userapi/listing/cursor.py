@@ -1,11 +1,12 @@
 """The orders that users are listed in, and cursors: places in an order, as text that clients hand back."""
 
 import base64
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, Field, TypeAdapter
+from pydantic_core import PydanticCustomError
 from sqlalchemy.sql.elements import KeyedColumnElement
 
 from userapi.models import MAX_EMAIL, User, UserId, column
@@ -42,10 +43,11 @@ _DESCENDING = [Order(f"-{order.name}", order.keys, order.key_values, descending=
 SORTED: dict[str, Order] = {order.name: order for order in (*_ASCENDING, *_DESCENDING)}
 BY_ID = SORTED["id"]
 BY_MATCHING_NAME = Order("matched", (column(User.username_key),), TypeAdapter(tuple[_Name]))  # or the address
+BACKWARDS = {order: replace(order, descending=not order.descending) for order in (*SORTED.values(), BY_MATCHING_NAME)}
 
 
 def cursor_at(order: Order, keys: tuple[Any, ...]) -> str:
-    """Return the cursor of the users that follow the one with these values of the order's keys."""
+    """Return the cursor of the users that follow, or precede, the one with these values of the order's keys."""
     plain = order.name.encode() + b":" + order.key_values.dump_json(keys)
     return base64.urlsafe_b64encode(plain).decode().rstrip("=")
 
@@ -54,7 +56,7 @@ def keys_at(cursor: str, order: Order) -> tuple[Any, ...]:
     """Return the values of the order's keys that a cursor stands for.
 
     Raises:
-        ValueError: The cursor was made for another order, or not by `cursor_at`.
+        PydanticCustomError: The cursor was made for another order, or not by `cursor_at`.
     """
     try:
         name, _, values = base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True).partition(b":")
@@ -62,5 +64,5 @@ def keys_at(cursor: str, order: Order) -> tuple[Any, ...]:
     except ValueError:
         name = b""
     if name != order.name.encode():
-        raise ValueError("after is not a cursor of this order")
+        raise PydanticCustomError("cursor_invalid", "after or before is not a cursor of this order")
     return keys

@@ -28,6 +28,7 @@ from userapi.models.users import (
     UserCreate,
     UserImport,
     UserImportUpdate,
+    UserListed,
     UserPatch,
     UserPublic,
     UserRegister,

@@ -178,14 +178,15 @@ def current(session: LoginSession) -> Current:
 
 def find_all(
     connection: Connection, user_id: int, at: datetime, own: int, page: int, page_size: int
-) -> list[SessionPublic]:
-    """Return a page of a user's sessions that are alive at an instant, the newest first.
+) -> tuple[list[SessionPublic], bool]:
+    """Return a page of a user's sessions that are alive at an instant, the newest first, and whether more follow.
 
     `own` is the id of the session that asks; `page` is counted from 1.
     """
     alive = sqlalchemy.select(*_SHOWN).where(col(LoginSession.user_id) == user_id, col(LoginSession.expires_at) > at)
-    newest = alive.order_by(col(LoginSession.id).desc()).limit(page_size).offset((page - 1) * page_size)
-    return [
+    newest = alive.order_by(col(LoginSession.id).desc()).limit(page_size + 1).offset((page - 1) * page_size)
+    found = connection.execute(newest).all()
+    shown = [
         SessionPublic(
             id=row.id,
             created_at=row.created_at,
@@ -195,8 +196,9 @@ def find_all(
             ip=row.ip,
             current=row.id == own,
         )
-        for row in connection.execute(newest)
+        for row in found[:page_size]
     ]
+    return shown, len(found) > page_size
 
 
 def end(db: Session, user_id: int, session_id: int, reason: str) -> bool:

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 from sqlmodel import Session
 
-from userapi.errors import ApiError, ErrorCode
+from userapi.errors import ApiError, ErrorCode, refuse
 from userapi.kit.announcements import Announcement, announce
 from userapi.models import User, UserRow, canonical, now, row_of
-from userapi.security.strength import refuse_guessable
+from userapi.security.strength import guessable
 from userapi.sessions import generations
 from userapi.sessions import rules as sessions
 from userapi.sessions.rules import Caller
@@ -151,7 +151,7 @@ def _apply(db: Session, user: User, differing: Mapping[str, Any], new_password: 
     user.sqlmodel_update(dict(differing))
     user.username_key, user.email_key = canonical(user.username), canonical(user.email)
     if new_password is not None:
-        refuse_guessable(new_password.password, user.username, user.email)
+        refuse(guessable(new_password.password, user.username, user.email))
         user.hashed_password = new_password.hashed_password
     user.updated_at = now()
     user.version += 1

@@ -42,7 +42,7 @@ class BodyLimit(RequestBodyLimitMiddleware):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse or pass on."""
         if scope["type"] == "http" and int(Headers(scope=scope).get("content-length", 0)) > MAX_BODY_BYTES:
-            await problems.answer(ApiError(ErrorCode.PAYLOAD_TOO_LARGE))(scope, receive, send)
+            await problems.answer(ApiError(ErrorCode.PAYLOAD_TOO_LARGE), scope)(scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
 
@@ -95,7 +95,7 @@ class LastResort:
             log.exception("unexpected error")
             if _STATUS in scope:
                 raise
-            await problems.answer(ApiError(ErrorCode.INTERNAL_ERROR))(scope, receive, send)
+            await problems.answer(ApiError(ErrorCode.INTERNAL_ERROR), scope)(scope, receive, send)
 
 
 def _request_id(scope: Scope) -> str:
