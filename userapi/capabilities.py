@@ -9,6 +9,7 @@ import click
 from fastapi import APIRouter
 from sqlalchemy import Connection
 
+from userapi.adoption import commands as adoption
 from userapi.backups.commands import backup, end_sessions
 from userapi.clients import commands as client_commands
 from userapi.clients import routes as clients
@@ -19,8 +20,10 @@ from userapi.events import routes as events_routes
 from userapi.events import rules as events
 from userapi.events.commands import events as events_command
 from userapi.events.settings import EventSettings
+from userapi.exports import commands as exports
 from userapi.first_admin.settings import FirstAdminSettings
 from userapi.health import routes as health
+from userapi.imports import commands as imports
 from userapi.mail import commands as mail
 from userapi.mail import runner
 from userapi.metrics import background as metrics
@@ -82,4 +85,7 @@ CAPABILITIES: list[Capability] = [
         routers=lambda _: [clients.router],
         commands=[client_commands.create_client, client_commands.list_clients, client_commands.delete_client],
     ),
+    Capability("adoption", commands=[adoption.adopt]),
+    Capability("imports", commands=[imports.import_users]),
+    Capability("exports", commands=[exports.export_users]),
 ]

@@ -23,7 +23,7 @@ LAYERS = [
     {"listing"},
     {"users"},
     {"cookies"},
-    {"login", "first_admin"},
+    {"login", "first_admin", "moving"},
     {"mail"},  # the one capability that others may import
     set[str](),  # all other capabilities: every folder that is not named
     {"capabilities"},

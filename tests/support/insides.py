@@ -37,6 +37,7 @@ from userapi.notices.settings import NOTICES
 from userapi.proof import codes, guards
 from userapi.proof.password_check import LoginFailed
 from userapi.schema import migrations
+from userapi.security import foreign_hashes
 from userapi.security.counters import MOST, LocalCounters, SharedCounters
 from userapi.security.database_counters import DatabaseCounters
 from userapi.security.hashing import FairQueue
@@ -94,6 +95,7 @@ __all__ = [
     "event_work",
     "find_page",
     "finding",
+    "foreign_hashes",
     "guards",
     "is_common",
     "issuer",

@@ -32,6 +32,8 @@ from userapi.models.users import (
     User,
     UserBase,
     UserCreate,
+    UserImport,
+    UserImportUpdate,
     UserListed,
     UserPatch,
     UserPublic,

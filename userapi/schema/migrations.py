@@ -165,6 +165,16 @@ async def change(database: Database, work: Callable[[Connection], R]) -> R:
         await asyncio.sleep(LOCK_PAUSE)
 
 
+def to_head(connection: Connection) -> list[str]:
+    """Bring the schema to head, under the lock of migrations; return the revisions gone through, which may be none."""
+    return _run(connection, command.upgrade, "head")
+
+
+def at_head(connection: Connection) -> bool:
+    """Tell whether the schema is at head."""
+    return find(connection).revision == head()
+
+
 def _require_known(found: Found) -> None:
     if found.revision is not None and found.revision not in known():
         raise Refusal(
