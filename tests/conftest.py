@@ -23,7 +23,7 @@ from tests.support.servers import Server, Shared, serving, shared_server
 
 WORKERS_A_CORE = 2  # tests wait for their service, and the service for them
 # Folders whose tests share what is dear to start: they stay together.
-TOGETHER = ("tests/api/log/", "tests/api/races/", "tests/browser/", "tests/faults/private/")
+TOGETHER = ("tests/api/log/", "tests/api/races/", "tests/browser/", "tests/clients/", "tests/faults/private/")
 
 _MISSING: pytest.StashKey[list[str]] = pytest.StashKey()
 

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from userapi import __version__, settings
 from userapi.capabilities import CAPABILITIES, Settings
-from userapi.documentation import pages
+from userapi.documentation import document, pages
 from userapi.errors import Refusal
 from userapi.kit import logs
 from userapi.kit.web import problems
@@ -44,14 +44,14 @@ def create_app(settings: Settings, tell: Callable[[str], None] = lambda _: None)
 
     app = FastAPI(
         title="userapi",
-        summary="User accounts: login, administration, self-service",
         version=__version__,
+        **document.ABOUT,
         lifespan=lifespan,
         openapi_url="/openapi.json" if settings.docs_enabled else None,
         docs_url=None,  # see `pages`
         redoc_url=None,
         redirect_slashes=False,
-        telemetry={"tracing": False, "metrics": False, "logs": False},  # looked for at every request
+        **_options(settings),
     )
     problems.install(app)
     for router in (users.router, sessions.router, login.router):
@@ -59,10 +59,19 @@ def create_app(settings: Settings, tell: Callable[[str], None] = lambda _: None)
     for capability in CAPABILITIES:
         for router in capability.routers(settings):
             app.include_router(router)
+    document.install(app, composition=settings.password_composition)
     if settings.docs_enabled:
         pages.install(app)
     _add_layers(app, settings)
     return app
+
+
+def _options(settings: Settings) -> dict[str, Any]:
+    """Return what capabilities ask of FastAPI. Without one that traces, it need not look for telemetry all the time."""
+    options: dict[str, Any] = {"telemetry": {"tracing": False, "metrics": False, "logs": False}}
+    for capability in CAPABILITIES:
+        options |= capability.options(settings)
+    return options
 
 
 def _add_layers(app: FastAPI, settings: Settings) -> None:

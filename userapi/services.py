@@ -42,6 +42,7 @@ class Services:
             self.throttle = Throttle(settings.throttle_storage_url, settings.forwarded_allow_ips)
         self.password_check = PasswordCheck(self.database, self.passwords, self.throttle, self.announcements)
         self.preparation = Preparation(self.database, self.passwords, self.strength, self.password_check)
+        self.counts = {name: count for capability in CAPABILITIES for name, count in capability.counts.items()}
         self.announcements.after_commit(Announcement, _log)
         first_admin.listen(self.announcements)
         for capability in CAPABILITIES:
@@ -72,7 +73,7 @@ class Services:
     @cached_property
     def login(self) -> Login:
         """Return what grants tokens."""
-        return Login(self.settings, self.database, self.passwords, self.tokens, self.password_check, self.announcements)
+        return Login(self.settings, self.database, self.passwords, self.tokens, self.password_check)
 
     async def __aenter__(self) -> Self:
         """Return itself."""

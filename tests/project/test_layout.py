@@ -27,7 +27,8 @@ LAYERS = [
     set[str](),  # all other capabilities: every folder that is not named
     {"capabilities"},
     {"services"},
-    {"main", "cli"},
+    {"main"},
+    {"cli"},
     {"__main__"},
 ]
 CAPABILITIES = LAYERS.index(set())

@@ -1,11 +1,9 @@
 """How somebody logs in: a password or a refresh token becomes a pair of tokens, and tokens are revoked."""
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from userapi.errors import ApiError, ErrorCode
-from userapi.kit.announcements import Announcement, Announcements
 from userapi.kit.database import Database
 from userapi.kit.web.client import Client
 from userapi.models import now
@@ -18,15 +16,6 @@ from userapi.sessions import rules as sessions
 from userapi.settings import CoreSettings
 
 ATTEMPTS = 2  # at a login: the hash may just have been renewed by another
-
-
-@dataclass(frozen=True)
-class LoginSucceeded(Announcement):
-    """A user has logged in with its password."""
-
-    user_id: int
-    session_id: int
-    ip: str | None
 
 
 class TokenPair(NamedTuple):
@@ -47,11 +36,9 @@ class Login:
         passwords: Passwords,
         tokens: Tokens,
         check: PasswordCheck,
-        announcements: Announcements,
     ) -> None:
         """Grant tokens whose lifetimes the settings tell."""
         self._database, self._passwords, self._tokens, self._check = database, passwords, tokens, check
-        self._announcements = announcements
         self._access_lifetime = timedelta(minutes=settings.access_token_expire_minutes)
         self._lifetime = sessions.Lifetime(
             idle=timedelta(days=settings.refresh_token_expire_days), whole=timedelta(days=settings.session_max_days)
@@ -109,7 +96,6 @@ class Login:
         )
         if begun is None:
             return None
-        self._announcements.tell(LoginSucceeded(found.user_id, begun.session_id, client.ip))
         return self._pair(found.user_id, begun, at)
 
     def _pair(self, user_id: int, current: sessions.Current, at: datetime) -> TokenPair:

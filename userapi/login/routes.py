@@ -3,23 +3,19 @@
 from typing import Annotated, Literal
 
 from fastapi import Depends, Form, Request, Response
+from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
 
 from userapi.errors import ApiError, ErrorCode
 from userapi.kit.web import openapi
 from userapi.kit.web.dependencies import NOT_CROSS_SITE, ClientDep
 from userapi.kit.web.forms import FormRoute
-from userapi.kit.web.problems import MissingParameters
 from userapi.login.flow import Login
 
-router = openapi.router(
-    tags=["auth"],
-    route_class=FormRoute,
-    dependencies=[NOT_CROSS_SITE],
-    responses=openapi.responses(ErrorCode.CROSS_SITE_REFUSED) | openapi.INVALID,
-)
+router = openapi.router(tags=["auth"], route_class=FormRoute, dependencies=[NOT_CROSS_SITE])
 
 
+@openapi.raises(ErrorCode.DATABASE_UNAVAILABLE)
 async def _login(request: Request) -> Login:
     login: Login = request.app.state.services.login
     return login
@@ -58,16 +54,14 @@ class TokenResponse(BaseModel):
     refresh_token: str
 
 
-@router.post(
-    "/token",
-    responses=openapi.responses(
-        ErrorCode.INVALID_CREDENTIALS,
-        ErrorCode.INVALID_GRANT,
-        ErrorCode.UNSUPPORTED_GRANT_TYPE,
-        ErrorCode.TOO_MANY_ATTEMPTS,
-        ErrorCode.OVERLOADED,
-        ErrorCode.DATABASE_UNAVAILABLE,
-    ),
+@router.post("/token")
+@openapi.raises(
+    ErrorCode.INVALID_CREDENTIALS,
+    ErrorCode.INVALID_GRANT,
+    ErrorCode.UNSUPPORTED_GRANT_TYPE,
+    ErrorCode.VALIDATION_ERROR,
+    ErrorCode.TOO_MANY_ATTEMPTS,
+    ErrorCode.OVERLOADED,
 )
 async def log_in(form: Annotated[TokenRequest, Form()], client: ClientDep, login: LoginDep) -> TokenResponse:
     """Log in with username or e-mail address and password, or renew the tokens with a refresh token.
@@ -77,25 +71,28 @@ async def log_in(form: Annotated[TokenRequest, Form()], client: ClientDep, login
     """
     if form.grant_type == "refresh_token":
         if not form.refresh_token:
-            raise MissingParameters("refresh_token")
+            raise _missing("refresh_token")
         pair = await login.with_refresh_token(form.refresh_token, client)
     elif form.grant_type == "password":
         if not form.username or not form.password:
-            raise MissingParameters(*(name for name in ("username", "password") if not getattr(form, name)))
+            raise _missing(*(name for name in ("username", "password") if not getattr(form, name)))
         pair = await login.with_password(form.username, form.password, client)
     else:
         raise ApiError(ErrorCode.UNSUPPORTED_GRANT_TYPE)
     return TokenResponse(**pair._asdict())
 
 
-@router.post(
-    "/revoke",
-    response_class=Response,
-    responses=openapi.responses(ErrorCode.INVALID_REQUEST, ErrorCode.DATABASE_UNAVAILABLE),
-)
+@router.post("/revoke", response_class=Response)
+@openapi.raises(ErrorCode.INVALID_REQUEST)
 async def revoke_token(form: Annotated[RevocationRequest, Form()], login: LoginDep) -> Response:
     """Log out: end the session of this token (RFC 7009). A token that is none any more is fine, too."""
     if not form.token:
         raise ApiError(ErrorCode.INVALID_REQUEST)
     await login.revoke(form.token)
     return Response()
+
+
+def _missing(*names: str) -> RequestValidationError:
+    return RequestValidationError(
+        [{"type": "missing", "loc": ("body", name), "msg": "Field required"} for name in names]
+    )

@@ -25,14 +25,6 @@ _KNOWN = sqlalchemy.select(col(KnownDevice.user_id)).where(
 
 
 @dataclass(frozen=True)
-class AccountLocked(Announcement):
-    """So many wrong passwords in a row locked an account, for those who tried there."""
-
-    user_id: int
-    ip: str | None
-
-
-@dataclass(frozen=True)
 class NewDevice(Announcement):
     """A user has logged in from a network, or with a user agent, that its account did not know; `first` of all."""
 
@@ -40,6 +32,23 @@ class NewDevice(Announcement):
     ip: str | None
     first: bool
     user_agent: str | None = field(repr=False)
+
+
+@dataclass(frozen=True)
+class LoginLocked(Announcement):
+    """Wrong passwords have locked an account for so many seconds, for strangers or for its own sessions."""
+
+    user_id: int | None
+    seconds: int
+    ip: str | None = None
+
+
+@dataclass(frozen=True)
+class LoginUnlocked(Announcement):
+    """The operator has let a user log in again, or an address."""
+
+    user_id: int | None
+    unlocked_ip: str | None
 
 
 def guess(db: Session, user_id: int, at: datetime) -> int:
@@ -54,7 +63,9 @@ def guess(db: Session, user_id: int, at: datetime) -> int:
         return int((found.locked_until - at).total_seconds()) + 1
     found.failures += 1
     if found.failures % GUESSES == 0 or found.failures > PATIENCE:
-        found.locked_until = at + timedelta(seconds=doubling_lock(found.failures, PATIENCE, LONG_LOCK))
+        seconds = doubling_lock(found.failures, PATIENCE, LONG_LOCK)
+        found.locked_until = at + timedelta(seconds=seconds)
+        announce(db, LoginLocked(user_id, seconds))
     db.add(found)
     return 0
 
@@ -89,10 +100,11 @@ def unlocked(connection: Connection, keys: Sequence[str]) -> list[tuple[str, dat
     return [(row.key, row.at) for row in connection.execute(found)]
 
 
-def unlock(db: Session, keys: Sequence[str], at: datetime) -> None:
+def unlock(db: Session, keys: Sequence[str], at: datetime, unlocked: LoginUnlocked) -> None:
     """Forgive what was counted under these keys of the throttle before an instant."""
     for key in keys:
         db.merge(Unlock(key=key, at=at))
+    announce(db, unlocked)
 
 
 def _device(client: Client) -> str:

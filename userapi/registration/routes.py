@@ -11,13 +11,9 @@ from userapi.registration.settings import RegistrationSettings
 from userapi.security.throttle import Throttle
 from userapi.users import answers, rules
 from userapi.users.dependencies import PreparationDep
-from userapi.users.routes import CREATE
+from userapi.users.routes import CREATED
 
-router = openapi.router(
-    tags=["auth"],
-    dependencies=[NOT_CROSS_SITE],
-    responses=openapi.responses(ErrorCode.CROSS_SITE_REFUSED, ErrorCode.DATABASE_UNAVAILABLE) | openapi.INVALID,
-)
+router = openapi.router(tags=["auth"], dependencies=[NOT_CROSS_SITE])
 
 
 def routers(settings: RegistrationSettings) -> list[APIRouter]:
@@ -25,12 +21,8 @@ def routers(settings: RegistrationSettings) -> list[APIRouter]:
     return [router] if settings.registration_enabled else []
 
 
-@router.post(
-    "/register",
-    status_code=201,
-    response_model=UserPublic,
-    responses=CREATE | openapi.responses(ErrorCode.TOO_MANY_REGISTRATIONS),
-)
+@router.post("/register", status_code=201, response_model=UserPublic, responses=CREATED)
+@openapi.raises(ErrorCode.USERNAME_TAKEN, ErrorCode.EMAIL_TAKEN, ErrorCode.TOO_MANY_REGISTRATIONS)
 async def register(
     new: UserRegister, database: DatabaseDep, prepare: PreparationDep, client: ClientDep, request: Request
 ) -> Response:

@@ -97,16 +97,16 @@ class Throttle:
             seconds = max(seconds, await self._do(lambda counters: counters.left(key, ADDRESS_FAILURES)))
         return math.ceil(seconds)
 
-    async def fail(self, budget: Budget, address: str | None) -> bool:
-        """Count a wrong password; tell whether it locks the account."""
+    async def fail(self, budget: Budget, address: str | None) -> int:
+        """Count a wrong password; return for how many seconds that locks the account, 0 if it does not."""
 
-        async def count(counters: Counters) -> bool:
+        async def count(counters: Counters) -> int:
             failures = await counters.add(budget.key, MEMORY)
             if seconds := budget.lock_seconds(failures):
                 await counters.add(_lock(budget.key), seconds)
             if address is not None and address not in self._exempt:
                 await counters.add(address_key(address), ADDRESS_WINDOW)
-            return seconds > 0
+            return seconds
 
         return await self._do(count)
 

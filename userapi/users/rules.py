@@ -1,6 +1,6 @@
 """Rules about users: who is who, what may be, and that an active admin remains."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, bindparam, true
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
-from userapi.errors import ApiError, ErrorCode
+from userapi.errors import ApiError, ErrorCode, refuse
 from userapi.kit.announcements import Announcement, announce
 from userapi.kit.database import AskAfterRollback, RunAgain
 from userapi.models import USER_ROW, User, UserCreate, UserRegister, UserRow, canonical, row_of
@@ -56,15 +56,14 @@ def any_user(connection: Connection) -> bool:
     return connection.execute(sqlalchemy.select(col(User.id)).limit(1)).first() is not None
 
 
-def require_free(connection: Connection, new: UserRegister) -> None:
-    """Check that neither name of a new user is taken, as far as can be told now.
+def taken(connection: Connection, names: Mapping[str, Any], user_id: int = 0) -> list[ApiError]:
+    """Return which of the names that a user with this id is to have another has, as far as can be told now.
 
-    Raises:
-        ApiError: username_taken, email_taken; the username is reported first.
+    The codes are username_taken and email_taken, the username first.
     """
-    for name, code in ((new.username, ErrorCode.USERNAME_TAKEN), (new.email, ErrorCode.EMAIL_TAKEN)):
-        if credentials.find(connection, name) is not None:
-            raise ApiError(code)
+    codes = {"username": ErrorCode.USERNAME_TAKEN, "email": ErrorCode.EMAIL_TAKEN}
+    holders = {code: credentials.find(connection, names[name]) for name, code in codes.items() if names.get(name)}
+    return [ApiError(code) for code, holder in holders.items() if holder and holder.user_id != user_id]
 
 
 def create(db: Session, new: UserRegister, hashed_password: str) -> UserRow:
@@ -165,9 +164,8 @@ def flush(db: Session, user: User) -> None:
     ]
 
     def ask(db: Session) -> None:
-        for column, key, taken in keys:
-            if db.exec(select(User.id).where(column == key, User.id != user_id)).first() is not None:
-                raise ApiError(taken)
+        others = {code: select(User.id).where(column == key, User.id != user_id) for column, key, code in keys}
+        refuse([ApiError(code) for code, other in others.items() if db.exec(other).first() is not None])
 
     try:
         db.flush()
