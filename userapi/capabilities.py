@@ -9,6 +9,10 @@ import click
 from fastapi import APIRouter
 from sqlalchemy import Connection
 
+from userapi.clients import commands as client_commands
+from userapi.clients import routes as clients
+from userapi.discovery import commands as discovery_commands
+from userapi.discovery import routes as discovery
 from userapi.events import background as events_background
 from userapi.events import routes as events_routes
 from userapi.events import rules as events
@@ -60,7 +64,7 @@ CAPABILITIES: list[Capability] = [
         "events",
         routers=lambda _: [events_routes.router],
         commands=[events_command],
-        listen=events.listen,
+        listen=lambda services: events.listen(services.announcements),
         background=events_background.work,
     ),
     Capability(
@@ -69,5 +73,11 @@ CAPABILITIES: list[Capability] = [
         background=metrics.work,
         beside=endpoint.served,
         counts={"sessions_alive": sessions_alive},
+    ),
+    Capability("discovery", routers=lambda _: [discovery.router], commands=[discovery_commands.make_key]),
+    Capability(
+        "clients",
+        routers=lambda _: [clients.router],
+        commands=[client_commands.create_client, client_commands.list_clients, client_commands.delete_client],
     ),
 ]

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from typing import Any
@@ -50,9 +51,12 @@ def cli(context: click.Context) -> None:
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="Port to listen on.")
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Processes that serve.")
+@click.option("--root-path", help="Path under which a proxy serves this, in place of ROOT_PATH.")
 @click.option("--reload", is_flag=True, help="Start again when the code changes (development).")
-def serve(host: str, port: int, workers: int, reload: bool) -> None:
+def serve(host: str, port: int, workers: int, root_path: str | None, reload: bool) -> None:
     """Prepare the database and serve."""
+    if root_path is not None:
+        os.environ["ROOT_PATH"] = root_path  # the processes of workers read it there, too
     chosen = commands.refusing(lambda: settings.load(Settings))
     in_memory = chosen.embedded and sqlite_file(chosen.url) is None
     if in_memory and (workers > 1 or reload):
@@ -84,8 +88,7 @@ def _run(chosen: Settings, **options: Any) -> None:
         server_header=False,
         access_log=False,
         log_config=logs.configuration(chosen.log_format),
-        proxy_headers=bool(chosen.forwarded_allow_ips),
-        forwarded_allow_ips=chosen.forwarded_allow_ips,
+        proxy_headers=False,  # the application's own layer reads them
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         **options,
     )

@@ -17,6 +17,7 @@ from userapi.proof.password_check import PasswordCheck
 from userapi.schema import migrations
 from userapi.security.hashing import Passwords
 from userapi.security.key_file import signing_keys
+from userapi.security.key_pairs import key_pairs_of
 from userapi.security.keyring import Keyring
 from userapi.security.strength import Strength
 from userapi.security.throttle import Throttle
@@ -62,9 +63,10 @@ class Services:
         """Return what signs and checks tokens, once the service is prepared.
 
         Raises:
-            Refusal: The key file holds no key that may be used.
+            Refusal: A key file holds no key that may be used.
         """
-        return Tokens(self._keys, self._issuer)
+        key_pairs = key_pairs_of(self.settings.signing_key_files)
+        return Tokens(self._keys, self._issuer, key_pairs, self.settings.issuer_url)
 
     @cached_property
     def _keys(self) -> list[str]:

@@ -8,7 +8,7 @@ from sqlalchemy.dialects.mysql import DATETIME
 from alembic import op
 
 revision = "0006"
-down_revision = "0008"
+down_revision = "0003"
 branch_labels = None
 depends_on = None
 

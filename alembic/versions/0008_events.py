@@ -6,7 +6,7 @@ from sqlalchemy.dialects.mysql import DATETIME
 from alembic import op
 
 revision = "0008"
-down_revision = "0003"
+down_revision = "0006"
 branch_labels = None
 depends_on = None
 

@@ -22,6 +22,7 @@ LAYERS = [
     {"proof"},
     {"listing"},
     {"users"},
+    {"cookies"},
     {"login", "first_admin"},
     {"mail"},  # the one capability that others may import
     set[str](),  # all other capabilities: every folder that is not named

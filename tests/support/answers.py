@@ -6,6 +6,9 @@ import httpx2 as httpx
 REFUSALS = {
     "not_authenticated": (401, "Not authenticated"),
     "invalid_token": (401, "Could not validate credentials"),
+    "token_expired": (401, "The access token has expired"),
+    "session_ended": (401, "The login session has ended"),
+    "invalid_client": (401, "Unknown client or wrong client secret"),
     "invalid_credentials": (401, "Incorrect username or password"),
     "not_enough_permissions": (403, "Not enough permissions"),
     "recent_login_required": (403, "Log in again to do this"),

@@ -2,6 +2,7 @@
 
 from userapi.capabilities import Settings
 from userapi.cli import cli
+from userapi.clients import rules as clients
 from userapi.errors import ApiError, DatabaseUnavailable, ErrorCode
 from userapi.events import background as event_work
 from userapi.events import rules as event_rules
@@ -81,6 +82,7 @@ __all__ = [
     "canonical",
     "cli",
     "client_dependency",
+    "clients",
     "codes",
     "create_app",
     "event_rules",

@@ -1,5 +1,7 @@
 """Loaded by the Schemathesis process: whom it calls as, what it sends, and which answers are no failures."""
 
+import base64
+import hashlib
 import json
 import os
 import re
@@ -45,7 +47,10 @@ RULES = {
 PATH_RULES = {"less_than_equal", "literal_error"}  # an id in a path, whose pattern bounds its digits only
 # ... or accepted though not of the type, since they read as one.
 _TRUTH = re.compile(r'[01](\.0)?|"(0|1|t|f|true|false|y|n|yes|no|on|off)"')
-LENIENT = {"is_admin": _TRUTH, "is_active": _TRUTH, "age": re.compile(r'" *[+]?[0-9_]+(\.0+)? *"')}
+LENIENT = {
+    **dict.fromkeys(("is_admin", "is_active", "refresh_in_cookie"), _TRUTH),
+    "age": re.compile(r'" *[+]?[0-9_]+(\.0+)? *"'),
+}
 
 
 @schemathesis.hook
@@ -59,6 +64,12 @@ def before_load_schema(context: HookContext, raw_schema: dict[str, Any]) -> None
 
 
 numbers = count(1)
+# A client that may ask about tokens.
+CLIENT, SECRET = "schemathesis", "not-so-secret"
+BASIC = "Basic " + base64.b64encode(f"{CLIENT}:{SECRET}".encode()).decode()
+with engine.begin() as connection:
+    row = {"name": CLIENT, "secret_digest": hashlib.sha256(SECRET.encode()).hexdigest(), "at": "2026-01-01 00:00:00"}
+    connection.execute(sa.text("INSERT INTO oauth_clients VALUES (:name, :secret_digest, :at)"), row)
 
 
 class Account:
@@ -118,7 +129,7 @@ class Caller:
         return Caller.current.token
 
     def set(self, case: AnyCase, data: str, _: AuthContext) -> None:
-        case.headers["Authorization"] = f"Bearer {data}"
+        case.headers["Authorization"] = BASIC if case.path == "/introspect" else f"Bearer {data}"
 
 
 # Fields whose valid values are made to fit, and how.
@@ -152,11 +163,9 @@ def before_call(context: HookContext, case: AnyCase, kwargs: dict[str, Any]) -> 
         elif name in FITTING and isinstance(value, str) and FITTING[name][0].fullmatch(value):
             body[name] = FITTING[name][1](value)
     if "session_id" in case.path_parameters and case.meta and case.meta.generation.mode.is_positive:
-        sessions = http.get("/users/me/sessions", headers=bearer(Caller.current.log_in().get("access_token", "")))
-        mine: list[dict[str, Any]] = sessions.json() if sessions.status_code == 200 else []
-        for session in mine:
-            if session["current"]:  # of this login, which nobody else uses
-                case.path_parameters.update(user_id="me", session_id=session["id"])
+        _name_a_session(case)
+    if case.path == "/token":
+        case.headers["Sec-Fetch-Site"] = "same-origin"  # as a page's own request, which may ask for a cookie
     if "if-match" in case.headers and "Authorization" in case.headers:
         user = http.get(case.formatted_path, headers={"Authorization": case.headers["Authorization"]})
         case.headers["if-match"] = user.headers.get("ETag", "*")
@@ -167,6 +176,15 @@ def before_call(context: HookContext, case: AnyCase, kwargs: dict[str, Any]) -> 
         first = http.get("/users", params=kept | {"page_size": 1}, headers=bearer(Caller.own.token))
         if following := first.links.get("next"):
             case.query["after"] = httpx.URL(following["url"]).params["after"]
+
+
+def _name_a_session(case: AnyCase) -> None:
+    """Name a session of the caller that nobody else uses."""
+    sessions = http.get("/users/me/sessions", headers=bearer(Caller.current.log_in().get("access_token", "")))
+    mine: list[dict[str, Any]] = sessions.json() if sessions.status_code == 200 else []
+    for session in mine:
+        if session["current"]:
+            case.path_parameters.update(user_id="me", session_id=session["id"])
 
 
 @schemathesis.hook

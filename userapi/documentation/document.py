@@ -150,15 +150,19 @@ def _split_grants(document: Json) -> None:
 def _describe(operation: Json) -> None:
     """Say of an operation what its function's docstring and its signature tell."""
     operation["summary"] = re.split(r"[.:;,](?=\s|$)", operation["description"], maxsplit=1)[0]
-    operation["security"] = [*operation["security"], {"HTTPBearer": []}] if "security" in operation else []
+    security = operation.setdefault("security", [])
+    if {"OAuth2PasswordBearer": []} in security:
+        security.append({"HTTPBearer": []})
     for status, answer in operation["responses"].items():
         answer["description"] = HTTPStatus(int(status)).phrase
         answer["headers"] = answer.get("headers", {}) | problems.REQUEST_ID
     body: Json = operation.get("requestBody", {}).get("content", {})
     for content in body.values():
         name = content["schema"].get("$ref", "").rpartition("/")[2]
+        if name in _EXAMPLES:
+            content["example"] = _EXAMPLES[name]
         if name == "UserPatch":
-            body = operation["requestBody"]["content"] = {**body, MERGE_PATCH: content}
+            operation["requestBody"]["content"] = {**body, MERGE_PATCH: content}
 
 
 def _refuse(operation: Json, codes: Set[ErrorCode], *, oauth: bool) -> Json:

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session, col, select
 
 from userapi.kit import logs
-from userapi.kit.announcements import Announcement
+from userapi.kit.announcements import Announcement, Announcements
 from userapi.kit.database import RunAgain
 from userapi.kit.database.faults import is_conflict, is_disconnect
 from userapi.kit.web import addresses
@@ -44,10 +44,10 @@ class Counted(NamedTuple):
     address: str | None
 
 
-def listen(services: Any) -> None:
+def listen(announcements: Announcements) -> None:
     """Subscribe to what is announced in units."""
-    services.announcements.inside_unit(Announcement, _write)
-    services.announcements.inside_unit(UserDeleted, lambda db, deleted: _erase_with(db, deleted.user_id))
+    announcements.inside_unit(Announcement, _write)
+    announcements.inside_unit(UserDeleted, lambda db, deleted: _erase_with(db, deleted.user_id))
 
 
 def row_of(announcement: Announcement) -> dict[str, Any]:

@@ -19,11 +19,12 @@ ATTEMPTS = 2  # at a login: the hash may just have been renewed by another
 
 
 class TokenPair(NamedTuple):
-    """What a grant gives: an access token good for `expires_in` seconds, and a refresh token."""
+    """What a grant gives: an access token and a refresh token, and for how many seconds they are good."""
 
     access_token: str
     expires_in: int
     refresh_token: str
+    refresh_expires_in: int
 
 
 class Login:
@@ -103,7 +104,8 @@ class Login:
         claims = Claims(user_id, current.session_id, current.generation, current.nonce)
         until = min(at + self._access_lifetime, current.expires_at)
         return TokenPair(
-            self._tokens.issue(ACCESS, claims, at=at, until=until),
+            self._tokens.issue_access(claims, at=at, until=until),
             int((until - at).total_seconds()),
-            self._tokens.issue(REFRESH, claims, at=current.rotated_at, until=current.expires_at),
+            self._tokens.issue_refresh(claims, at=current.rotated_at, until=current.expires_at),
+            int((current.expires_at - at).total_seconds()),
         )

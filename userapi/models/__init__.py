@@ -2,6 +2,7 @@
 # What stands here is what the rest of the service names.
 
 from userapi.models.base import Model, column
+from userapi.models.clients import CLIENT_NAME, OAuthClient
 from userapi.models.deployment import Deployment
 from userapi.models.events import MAX_EVENT_ID, OPERATOR, ActivityQuery, Event, EventName, EventPublic, EventQuery
 from userapi.models.fields import (

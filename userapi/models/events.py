@@ -38,6 +38,8 @@ class EventName(StrEnum):
     MAIL_QUEUED = "mail_queued"
     MAIL_SENT = "mail_sent"
     MAIL_GIVEN_UP = "mail_given_up"
+    CLIENT_CREATED = "client_created"
+    CLIENT_DELETED = "client_deleted"
     IMPORTED = "imported"
 
 

@@ -43,7 +43,7 @@ def listen(services: _Services) -> None:
     """Write the notices that the settings ask for, each in the unit of what it tells."""
     listeners: dict[str, tuple[type[Any], Callable[[Session, Any], None]]] = {
         "password_changed": (PasswordChanged, _password_changed),
-        "email_changed": (UserChanged, _email_changed),
+        "email_changed": (UserChanged, _user_changed),
         "new_device": (NewDevice, _new_device),
         "refresh_token_reused": (RefreshReused, _refresh_reused),
     }
@@ -92,9 +92,13 @@ def _password_changed(db: Session, changed: PasswordChanged) -> None:
     _tell(db, "password_changed", changed.user_id, by_owner=changed.by == changed.user_id, ip=logs.address.get())
 
 
-def _email_changed(db: Session, changed: UserChanged) -> None:
-    for to in {canonical(email): email for email in changed.changes.get("email", ())}.values():
-        by_owner, new = changed.by == changed.user_id, changed.changes["email"][1]
+def _user_changed(db: Session, changed: UserChanged) -> None:
+    """Tell both addresses that an account has another one."""
+    if "email" not in changed.changes:
+        return
+    by_owner = changed.by == changed.user_id
+    before, new = changed.changes["email"]
+    for to in {canonical(to): to for to in (before, new)}.values():
         _tell(db, "email_changed", changed.user_id, to=to, by_owner=by_owner, new=new, ip=logs.address.get())
 
 

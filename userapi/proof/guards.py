@@ -25,15 +25,6 @@ _KNOWN = sqlalchemy.select(col(KnownDevice.user_id)).where(
 
 
 @dataclass(frozen=True)
-class NewDevice(Announcement):
-    """A user has logged in from a network, or with a user agent, that its account did not know. Not the first."""
-
-    user_id: int
-    ip: str | None
-    user_agent: str | None = field(repr=False)
-
-
-@dataclass(frozen=True)
 class LoginLocked(Announcement):
     """Wrong passwords have locked an account for so many seconds, for strangers or for its own sessions."""
 
@@ -48,6 +39,15 @@ class LoginUnlocked(Announcement):
 
     user_id: int | None
     unlocked_ip: str | None
+
+
+@dataclass(frozen=True)
+class NewDevice(Announcement):
+    """A user has logged in from a network, or with a user agent, that its account did not know. Not the first."""
+
+    user_id: int
+    ip: str | None
+    user_agent: str | None = field(repr=False)
 
 
 def guess(db: Session, user_id: int, at: datetime) -> int:

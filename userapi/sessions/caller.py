@@ -44,16 +44,25 @@ class _Services(Protocol):
     def first_uses(self) -> FirstUses: ...
 
 
-@openapi.raises(ErrorCode.NOT_AUTHENTICATED, ErrorCode.INVALID_TOKEN, ErrorCode.DATABASE_UNAVAILABLE)
+@openapi.raises(
+    ErrorCode.NOT_AUTHENTICATED,
+    ErrorCode.INVALID_TOKEN,
+    ErrorCode.TOKEN_EXPIRED,
+    ErrorCode.SESSION_ENDED,
+    ErrorCode.DATABASE_UNAVAILABLE,
+)
 async def _caller(request: Request, token: Annotated[str | None, Depends(_bearer)]) -> Caller:
     if token is None:
         raise ApiError(ErrorCode.NOT_AUTHENTICATED)
     services: _Services = request.app.state.services
     claims = services.tokens.read(ACCESS, token)
+    if claims is None:
+        expired = services.tokens.has_expired(ACCESS, token)
+        raise ApiError(ErrorCode.TOKEN_EXPIRED if expired else ErrorCode.INVALID_TOKEN)
     max_age = services.settings.recent_login_minutes * 60
-    caller = await services.database.read(rules.find_caller, claims, max_age) if claims else None
+    caller = await services.database.read(rules.find_caller, claims, max_age)
     if caller is None:
-        raise ApiError(ErrorCode.INVALID_TOKEN)
+        raise ApiError(ErrorCode.SESSION_ENDED)
     if caller.first_use:
         await services.first_uses.note(caller.session_id, caller.generation)
     request.scope[edge.USER_ID] = caller.user.id

@@ -1,18 +1,21 @@
 """Every error that the OpenAPI document declares happens: each operation answers each of its codes, and no other."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
+import jwt
 import sqlalchemy as sa
 from fastapi import FastAPI
 from pydantic import SecretStr
 
 from tests.support.databases import sync_engine
-from tests.support.insides import Services, Settings, create_app
+from tests.support.insides import Services, Settings, clients, create_app
+from tests.support.jwts import forge
 from tests.support.openapi import errors, openapi, operation
 from tests.support.people import ADMIN_PASSWORD, NEW_PASSWORD, PASSWORD, WRONG_PASSWORD, bearer
 from tests.support.processes import SECRET_KEY
@@ -21,9 +24,10 @@ Seen = set[tuple[str, str, str]]  # method, path of the document, code
 
 ALL = [(method.upper(), path) for path, item in openapi(registration_enabled=True)["paths"].items() for method in item]
 WITH_BODY = [each for each in ALL if "requestBody" in (operation(*each, registration_enabled=True) or {})]
-FORMS = ["/token", "/revoke"]
+FORMS = ["/token", "/revoke", "/introspect"]
 OF_A_USER = [each for each in ALL if "{user_id}" in each[1]]
-WITH_TOKEN = [*OF_A_USER, ("GET", "/users"), ("POST", "/users")]
+LISTS = [("GET", "/users"), ("GET", "/events")]
+WITH_TOKEN = [*OF_A_USER, *LISTS, ("POST", "/users")]
 CHANGES = [("PUT", "/users/{user_id}"), ("PATCH", "/users/{user_id}")]
 DELETE = ("DELETE", "/users/{user_id}")
 NEW = {"username": "carol", "email": "carol@example.com", "password": PASSWORD}
@@ -106,7 +110,8 @@ async def refuse_without_database(seen: Seen, url: str) -> None:
             await ask.each(WITH_TOKEN, json=NEW)
             await ask("POST", "/register", json=NEW)
             await ask("POST", "/token", data={"username": "admin", "password": PASSWORD})
-            await ask("POST", "/revoke", data={"token": ask.token})
+            for path in ("/revoke", "/introspect"):
+                await ask("POST", path, data={"token": ask.token, "client_id": "x"})
             await ask("GET", "/health/ready")
         app.state.services = started
 
@@ -119,6 +124,11 @@ async def refuse_callers_and_input(seen: Seen, url: str) -> None:
                 await ask(method, path, token=token)
         await ask("POST", "/register", json=NEW)
         carol = await ask.log_in("carol")
+        ended = await ask.log_in("carol")
+        await ask("POST", "/revoke", data={"token": ended})
+        expired = forge(jwt.decode(ended, options={"verify_signature": False}) | {"exp": int(time.time()) - 60})
+        for token in (ended, expired):
+            await ask.each(WITH_TOKEN, token=token, json=NEW)
         for method, path in WITH_TOKEN:
             body = {"is_admin": True} if method in {"PUT", "PATCH"} else NEW
             await ask(method, path, user=1, token=carol, json=body)
@@ -130,12 +140,16 @@ async def refuse_callers_and_input(seen: Seen, url: str) -> None:
             await ask(method, path, content=b"x", headers={"Content-Type": "text/plain"})
             await ask(method, path, content=b'"\xff"', headers={"Content-Type": "application/json"})
         await ask.each(OF_A_USER, user="0", json={})
-        await ask("GET", "/users", params={"page": 0})
+        await ask.each(LISTS, params={"page_size": 0})
         for path in ("/users", "/register"):
             await ask("POST", path, json={})
         await ask("POST", "/token", data={})
         await ask("POST", "/revoke", data={"token": ""})
         await ask("POST", "/revoke", data={})
+        await ask("POST", "/introspect", data={"token": "x"})
+        await ask.app.state.services.database.write(clients.create, "service", "a secret")
+        client = {"client_id": "service", "client_secret": "a secret"}
+        await ask("POST", "/introspect", data=client)
         await ask("POST", "/token", data={"username": "carol", "password": WRONG_PASSWORD})
         await ask("POST", "/token", data={"grant_type": "refresh_token", "refresh_token": "x"})
         await ask("POST", "/token", data={"grant_type": "code"})

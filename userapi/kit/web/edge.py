@@ -116,7 +116,7 @@ def _headers(scope: Scope, request_id: str) -> list[tuple[bytes, bytes]]:
         (b"content-security-policy", scope.get(POLICY, _NOTHING)),
         *(_BY_HTTPS if scope["scheme"] == "https" else _ALWAYS),
     ]
-    if not scope["path"].startswith(_PUBLIC):
+    if not scope["path"].removeprefix(scope.get("root_path", "")).startswith(_PUBLIC):
         headers.append((b"cache-control", b"no-store"))
     return headers
 

@@ -13,16 +13,20 @@ from starlette.types import Scope
 from userapi.errors import ApiError, ErrorCode
 from userapi.kit.web import fallback
 
-OAUTH_PATHS = {"/token", "/revoke"}  # whose errors also speak OAuth (RFC 6749 section 5.2, RFC 7009 section 2.2.1)
+# Whose errors also speak OAuth (RFC 6749 section 5.2, RFC 7009 section 2.2.1, RFC 7662 section 2.3).
+OAUTH_PATHS = {"/token", "/revoke", "/introspect"}
 LIMITS = {"ge", "gt", "le", "lt", "min_length", "max_length", "max_bytes", "pattern", "expected"}  # told of a rule
 
 _OAUTH_ERRORS = {
     ErrorCode.INVALID_CREDENTIALS: "invalid_grant",
     ErrorCode.INVALID_GRANT: "invalid_grant",
+    ErrorCode.INVALID_CLIENT: "invalid_client",
     ErrorCode.UNSUPPORTED_GRANT_TYPE: "unsupported_grant_type",
     ErrorCode.INTERNAL_ERROR: "server_error",
 }
 _NO_DESCRIPTION = re.compile(r"[^ !#-\[\]-~]")  # what `error_description` may not contain
+
+_BAD_TOKEN = {ErrorCode.INVALID_TOKEN, ErrorCode.TOKEN_EXPIRED, ErrorCode.SESSION_ENDED}
 
 Body = dict[str, Any]
 
@@ -32,8 +36,10 @@ def headers(error: ApiError) -> dict[str, str]:
     if error.code is ErrorCode.RECENT_LOGIN_REQUIRED:  # RFC 9470 section 3
         challenge = f'Bearer error="insufficient_user_authentication", max_age={error.max_age}'
         return {"WWW-Authenticate": challenge}
-    if error.code is ErrorCode.INVALID_TOKEN:  # the attribute only if a token came (RFC 6750 section 3.1)
-        return {"WWW-Authenticate": 'Bearer error="invalid_token"'}
+    if error.code in _BAD_TOKEN:  # the attributes only if a token came (RFC 6750 section 3.1)
+        return {"WWW-Authenticate": f'Bearer error="invalid_token", error_description="{error.code.words}"'}
+    if error.code is ErrorCode.INVALID_CLIENT:  # RFC 6749 section 5.2
+        return {"WWW-Authenticate": 'Basic realm="userapi"'}
     if error.code.status == 401:
         return {"WWW-Authenticate": "Bearer"}
     return {"Retry-After": str(error.retry_after)} if error.code.status in {429, 503} else {}
