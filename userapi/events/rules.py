@@ -16,6 +16,7 @@ from userapi.kit.database import RunAgain
 from userapi.kit.database.faults import is_conflict, is_disconnect
 from userapi.kit.web import addresses
 from userapi.models import OPERATOR, Deployment, Event, EventName, User, now
+from userapi.proof.guards import NewDevice
 from userapi.sessions.generations import RefreshReused
 from userapi.sessions.rules import LoginSucceeded, SessionRevoked
 from userapi.users.rules import UserDeleted
@@ -29,7 +30,7 @@ _OLDEST = sqlalchemy.select(col(Event.at)).order_by(col(Event.at)).limit(1)
 _COUNTED = {EventName.LOGIN_FAILED, EventName.LOGIN_LOCKED}  # by minute, see `Counted`
 _IN_UNIT = frozenset(EventName) - _COUNTED
 # What logins, refreshing and logging out announce: an event never fails these.
-AT_LOGIN: tuple[type[Announcement], ...] = (LoginSucceeded, SessionRevoked, RefreshReused)
+AT_LOGIN: tuple[type[Announcement], ...] = (LoginSucceeded, NewDevice, SessionRevoked, RefreshReused)
 # The id of a request in which such an event could not be written: it does without, and they are written later.
 _postponed: ContextVar[str | None] = ContextVar("events_postponed", default=None)
 

@@ -34,6 +34,7 @@ class EventName(StrEnum):
     LOGIN_UNLOCKED = "login_unlocked"
     SESSION_REVOKED = "session_revoked"
     REFRESH_REUSED = "refresh_reused"
+    NEW_DEVICE = "new_device"
     MAIL_QUEUED = "mail_queued"
     MAIL_SENT = "mail_sent"
     MAIL_GIVEN_UP = "mail_given_up"

@@ -103,9 +103,8 @@ def _user_changed(db: Session, changed: UserChanged) -> None:
 
 
 def _new_device(db: Session, seen: NewDevice) -> None:
-    if not seen.first:  # before the first, there was nothing to compare it with
-        agent = "".join(letter if letter.isprintable() else " " for letter in seen.user_agent or "")
-        _tell(db, "new_device", seen.user_id, ip=seen.ip, user_agent=agent[:SHOWN])
+    agent = "".join(letter if letter.isprintable() else " " for letter in seen.user_agent or "")
+    _tell(db, "new_device", seen.user_id, ip=seen.ip, user_agent=agent[:SHOWN])
 
 
 def _refresh_reused(db: Session, reused: RefreshReused) -> None:

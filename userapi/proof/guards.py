@@ -45,11 +45,10 @@ class LoginUnlocked(Announcement):
 
 @dataclass(frozen=True)
 class NewDevice(Announcement):
-    """A user has logged in from a network, or with a user agent, that its account did not know; `first` of all."""
+    """A user has logged in from a network, or with a user agent, that its account did not know. Not the first."""
 
     user_id: int
     ip: str | None
-    first: bool
     user_agent: str | None = field(repr=False)
 
 
@@ -93,11 +92,12 @@ def remember(db: Session, user_id: int, client: Client, at: datetime) -> None:
     if client.ip is None or db.get(KnownDevice, (user_id, _device(client))) is not None:
         return
     of_user = select(KnownDevice).where(KnownDevice.user_id == user_id)
-    first = db.exec(of_user.limit(1)).first() is None
+    compared = db.exec(of_user.limit(1)).first() is not None
     for old in db.exec(of_user.order_by(col(KnownDevice.at).desc()).offset(MOST_DEVICES - 1).limit(100)):
         db.delete(old)
     db.add(KnownDevice(user_id=user_id, device=_device(client), at=at))
-    announce(db, NewDevice(user_id, client.ip, first, client.user_agent))
+    if compared:
+        announce(db, NewDevice(user_id, client.ip, client.user_agent))
 
 
 def unlocked(connection: Connection, keys: Sequence[str]) -> list[tuple[str, datetime]]:
