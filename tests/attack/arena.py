@@ -13,6 +13,7 @@ import httpx2 as httpx
 
 from tests.support.databases import new_database
 from tests.support.people import bearer
+from tests.support.processes import children
 from tests.support.servers import Server, launched
 
 _STARTING = threading.Lock()  # the ports are given out one at a time
