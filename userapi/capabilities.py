@@ -54,8 +54,8 @@ class Capability:
     # Work beside the requests of each worker, given the services: begun before the first request, ended after the last.
     background: Callable[[Any], AbstractAsyncContextManager[None]] | None = None
     options: Callable[[Settings], Mapping[str, Any]] = lambda _: {}  # of FastAPI
-    # Work of each process that serves, given whether it is the only one.
-    beside: Callable[[Settings, bool], AbstractContextManager[Any]] = lambda *_: nullcontext()
+    # Work of each process that serves, given whether it is the first one, and the only one.
+    beside: Callable[[Settings, bool, bool], AbstractContextManager[Any]] = lambda *_: nullcontext()
     counts: Mapping[str, Callable[[Connection], int]] = field(default_factory=dict)  # gauges of the metrics, by name
 
 

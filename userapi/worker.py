@@ -39,7 +39,7 @@ def prepare(address: str, *, alone: bool) -> Settings:
 def serve_alone(host: str, port: int, workers: int, *, reload: bool) -> None:
     """Serve without a supervisor: by uvicorn, as it comes."""
     chosen = prepare(f"http://{host}:{port}", alone=workers == 1 and not reload)
-    with _beside(chosen, alone=True):
+    with _beside(chosen, first=True, alone=True):
         uvicorn.run(**_options(chosen), host=host, port=port, workers=workers, reload=reload)
 
 
@@ -79,11 +79,11 @@ async def _prepare(chosen: Settings, address: str, *, alone: bool) -> None:
 
 
 @contextmanager
-def _beside(chosen: Settings, *, alone: bool) -> Iterator[None]:
+def _beside(chosen: Settings, *, first: bool, alone: bool) -> Iterator[None]:
     """Do what capabilities do beside serving. A refusal ends the process with exit code 1."""
     with ExitStack() as stack:
         for capability in CAPABILITIES:
-            work = capability.beside(chosen, alone)
+            work = capability.beside(chosen, first, alone)
             commands.refusing(partial(stack.enter_context, work))
         yield
 
@@ -169,7 +169,10 @@ def main(address: str, workers: str, which: str, channel: str) -> None:
     `channel` is the descriptor of the socket that leads to the supervisor.
     """
     chosen = prepare(address, alone=workers == "1") if which == "first" else commands.refusing(_settings)
-    with socket.socket(fileno=int(channel)) as supervisor, _beside(chosen, alone=workers == "1"):
+    with (
+        socket.socket(fileno=int(channel)) as supervisor,
+        _beside(chosen, first=which == "first", alone=workers == "1"),
+    ):
         _Worker(uvicorn.Config(**_options(chosen)), supervisor, chosen.log_format).run()
 
 

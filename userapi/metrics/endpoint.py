@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -18,10 +19,11 @@ HOST = "127.0.0.1"
 
 
 @contextmanager
-def served(settings: MetricSettings, alone: bool) -> Iterator[None]:
+def served(settings: MetricSettings, first: bool, alone: bool) -> Iterator[None]:
     """Answer `GET /metrics` at `METRICS_PORT` of this host meanwhile.
 
-    A process that is `alone` measures in its memory. Several measure in files of one folder, and share the port.
+    A process that is `alone` measures in its memory. Several measure in files of one folder, and share the port, of
+    which the `first` one sees to it that nobody else has it.
 
     Raises:
         Refusal: The port cannot be had.
@@ -33,6 +35,10 @@ def served(settings: MetricSettings, alone: bool) -> Iterator[None]:
     from prometheus_client import make_wsgi_app  # noqa: PLC0415 - not before `_registry` has named the folder
 
     try:
+        if first:
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind((HOST, settings.metrics_port))
         server = make_server(HOST, settings.metrics_port, make_wsgi_app(registry), _Server, _Handler)
     except OSError as error:
         raise Refusal(f"METRICS_PORT {settings.metrics_port} cannot be had: {error.strerror}") from error
