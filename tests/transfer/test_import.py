@@ -247,7 +247,7 @@ class TestUpdate:
         text = f"username,password,is_active\nalice,{NEW_PASSWORD},\nbob,,false\n"
         assert counts(take(api, text, "--update")) == [0, 2, 0, 0]
         for actor in (alice, bob):
-            assert_refused(actor.get("/users/me"), "invalid_token")
+            assert_refused(actor.get("/users/me"), "session_ended")
         api.log_in("alice", NEW_PASSWORD)
 
     def test_last_admin_stays(self, api: Api) -> None:
