@@ -6,12 +6,11 @@ from typing import Protocol
 import click
 from sqlalchemy import URL
 
-from userapi.backups import copying
+from userapi.backups import copying, rules
 from userapi.errors import Refusal
 from userapi.kit import commands
 from userapi.kit.database import Database, sqlite_file
 from userapi.schema import migrations
-from userapi.sessions import rules
 from userapi.settings import CoreSettings
 
 AT_ONCE = 5_000  # sessions ended in one unit of work

@@ -38,6 +38,7 @@ class EventName(StrEnum):
     MAIL_QUEUED = "mail_queued"
     MAIL_SENT = "mail_sent"
     MAIL_GIVEN_UP = "mail_given_up"
+    ALL_SESSIONS_ENDED = "all_sessions_ended"
     CLIENT_CREATED = "client_created"
     CLIENT_DELETED = "client_deleted"
     IMPORTED = "imported"

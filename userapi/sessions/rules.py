@@ -59,14 +59,6 @@ class SessionRevoked(Announcement):
     kept: int | None = None
 
 
-@dataclass(frozen=True)
-class AllSessionsEnded(Announcement):
-    """The operator has ended everybody's sessions: so many with this step."""
-
-    sessions: int
-    by: str = "operator"
-
-
 class Caller(NamedTuple):
     """Who makes a request: an active user, the login session used, and of which generation its token is."""
 
@@ -196,15 +188,6 @@ def end_all(db: Session, user_id: int, reason: str, *, keep: int | None = None) 
     ids = select(LoginSession.id).where(LoginSession.user_id == user_id).order_by(col(LoginSession.id))
     ended = [session_id for session_id in db.exec(ids) if session_id != keep]
     _end(db, user_id, ended, SessionRevoked(user_id, reason, sessions=_listed(ended), kept=keep))
-
-
-def end_everybodys(db: Session, most: int) -> int:
-    """End so many sessions, whosever they are; return how many there were. Repeated until there is none."""
-    some = db.exec(select(LoginSession.id).order_by(col(LoginSession.id)).limit(most)).all()
-    if some:
-        db.exec(delete(LoginSession).where(col(LoginSession.id) <= some[-1]))
-        announce(db, AllSessionsEnded(len(some)))
-    return len(some)
 
 
 def _end(db: Session, user_id: int, ids: Sequence[int | None], revoked: SessionRevoked) -> int:
