@@ -118,7 +118,7 @@ class TestOlderBackup:
             while claims_of(log_in("bob", NEW_PASSWORD)["access_token"])["sid"] < claims_of(tokens[2])["sid"]:
                 pass  # until each of their sessions' ids is somebody's
             for token in tokens:
-                assert_refused(http.get("/users/me", headers=bearer(token)), "invalid_token")
+                assert_refused(http.get("/users/me", headers=bearer(token)), "session_ended")
             for old in pairs:
                 form = {"grant_type": "refresh_token", "refresh_token": old["refresh_token"]}
                 assert_refused(http.post("/token", data=form), "invalid_grant")

@@ -76,10 +76,8 @@ class TestNewerSchema:
             [(value,)] = sql(empty_url, "SELECT value FROM deployment WHERE name = 'works_from'")
             assert value.split()[0] == revision
             assert value.split()[1] in REVISIONS
-        command("migrate", "--to", REVISIONS[1], url=empty_url)
-        assert sql(empty_url, "SELECT value FROM deployment WHERE name = 'works_from'") == [
-            (f"{REVISIONS[1]} {REVISIONS[1]}",)
-        ]
+        command("migrate", "--to", "0002", url=empty_url)
+        assert sql(empty_url, "SELECT value FROM deployment WHERE name = 'works_from'") == [("0002 0002",)]
 
 
 class TestOptions:
@@ -114,7 +112,8 @@ class TestOptions:
             if statement.strip() and statement.strip() not in ("BEGIN", "COMMIT"):
                 sql(empty_url, statement.replace(":", r"\:"))
         assert command("migrate", "--check", url=empty_url).returncode == 0
-        alembic(empty_url, "check")
+        if not empty_url.startswith("sqlite"):  # where a script cannot build a table anew, and a length bounds nothing
+            alembic(empty_url, "check")
         make_rows(empty_url)
 
 
