@@ -53,9 +53,12 @@ class TestExport:
         for row in rows:
             user = listed[row["username"]]
             assert row == {
-                field: "" if value is None else json.dumps(value).strip('"') if field != "email" else value
-                for field, value in user.items()
-                if field != "version"
+                field: ""
+                if user[field] is None
+                else user[field]
+                if field == "email"
+                else json.dumps(user[field]).strip('"')
+                for field in PUBLIC
             }
 
     @ON_SQLITE

@@ -59,6 +59,14 @@ class TestFile:
         assert alice["updated_at"] == "2024-02-29T23:00:00Z"
         assert api.new_user("carol")["id"] > admin_id + 1000
 
+    def test_rows_need_not_give_the_same_fields(self, api: Api) -> None:
+        text = line() + line("bob", age=7, locale="de") + line("carol", is_active=False)
+        assert counts(take(api, text)) == [3, 0, 0, 0]
+        told = {user["username"]: user for user in api.admin.get("/users").json()}
+        assert [told[name]["age"] for name in ("alice", "bob", "carol")] == [None, 7, None]
+        assert [told[name]["locale"] for name in ("alice", "bob", "carol")] == [None, "de", None]
+        assert [told[name]["is_active"] for name in ("alice", "bob", "carol")] == [True, True, False]
+
     @ON_SQLITE
     def test_mark_of_utf8_windows_lines_and_columns_in_any_order(self, api: Api) -> None:
         text = f"\ufeffhashed_password,email,username\r\n{HASH},ä@example.com,alice\r\n\r\n"

@@ -15,7 +15,6 @@ from userapi.schema import migrations
 
 OLD = "users_before_adopt"  # the tutorial's table, until all is taken over
 VERSIONS, OLD_VERSIONS = "alembic_version", "alembic_version_before_adopt"
-MARK = "username_key"  # a column that only the service's own table has
 
 
 @dataclass
@@ -71,7 +70,7 @@ def _require_tutorial(connection: Connection) -> list[str]:
     if "users" not in tables:
         raise Refusal("there is no table users to adopt: DATABASE_URL must name the tutorial's database")
     columns = [column["name"] for column in inspector.get_columns("users")]
-    if MARK in columns:
+    if migrations.is_ours(connection):
         raise Refusal("the table users is the service's own already: there is nothing to adopt")
     if missing := found.NEEDED - set(columns):
         raise Refusal(f"the table users is not the tutorial's: it has no {', '.join(sorted(missing))}")

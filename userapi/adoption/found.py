@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from userapi.models import PUBLIC_FIELDS, now
+from userapi.models import PUBLIC_FIELDS
 from userapi.moving import bulk, foreign
 from userapi.moving.foreign import ForeignUserError
 
@@ -48,7 +48,7 @@ def taken_over(row: Mapping[str, Any], zone: tzinfo, names: Names) -> dict[str, 
         shown = "".join(f" {given.get(name)!r}" for name in error.fields if name != "hashed_password")
         change = ", ".join(f"{name} = ..." for name in error.fields)
         raise ProblemError(f"{error}{shown}: {_mend(row['id'], change)}") from None
-    return {"age": None, "created_at": now(), "updated_at": None, **values, "version": 1}
+    return foreign.whole(values)
 
 
 def problems(users: Iterator[dict[str, Any]], zone: tzinfo, *, rename: bool) -> tuple[int, list[str], Names]:

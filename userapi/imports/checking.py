@@ -10,7 +10,7 @@ from userapi.errors import ApiError
 from userapi.imports.staging import Staged, Staging
 from userapi.kit.database import Database
 from userapi.kit.records import Row
-from userapi.models import UserImport, UserImportUpdate, now
+from userapi.models import UserImport, UserImportUpdate
 from userapi.moving import bulk, foreign
 from userapi.moving.bulk import Found
 from userapi.moving.foreign import ForeignUserError
@@ -92,8 +92,7 @@ class Checker:
                 values["username"] = f"{values['username'][: 19 - len(str(row.line))]}_{row.line}"
                 values |= bulk.keys(values)
         _require_free(values, found, None)
-        usual = {"age": None, "is_admin": False, "is_active": True, "created_at": now(), "updated_at": None}
-        await self._add(row, None, {**usual, **values, "version": 1}, values)
+        await self._add(row, None, foreign.whole(values), values)
 
     async def _add(self, row: Row, target: int | None, fields: dict[str, Any], names: Mapping[str, Any]) -> None:
         password = fields.pop("password", None)

@@ -50,6 +50,16 @@ def columns(
     return values | bulk.keys(values)
 
 
+def whole(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all columns of a new user: what is not given is as in a user that is made now."""
+    usual = {
+        name: field.get_default(call_default_factory=True)
+        for name, field in UserImport.model_fields.items()
+        if name not in {"id", "password", "hashed_password"} and not field.is_required()
+    }
+    return {**usual, **values, "version": 1}
+
+
 def _check_passwords(password: str | None, hashed_password: str | None) -> None:
     if hashed_password is not None:
         if why := foreign_hashes.refusal(hashed_password):

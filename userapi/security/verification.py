@@ -1,7 +1,7 @@
 """Whether a password has a hash, told in a time that says nothing of the hash: that of the dearest one known."""
 
-import math
 import time
+from statistics import median
 
 import bcrypt
 
@@ -10,21 +10,20 @@ from userapi.security import foreign_hashes
 from userapi.security.foreign_hashes import ForeignHash, bcrypt_cost
 
 MIN_COST, MAX_COST = 4, 31  # of bcrypt
-SAMPLE = 3  # how many steps of cost below the dearest bcrypt is measured: in an eighth of the time there is
+SAMPLE = 2  # how many steps of cost below the dearest bcrypt is measured: in a quarter of the time there is
+SAMPLES = 9  # of each kind of foreign hash; the middle one counts, since others were held up by other work
 
 
 class Verifier:
     """Verifies passwords, in any thread. Work is counted in rounds of bcrypt, 2**cost of them at a cost.
 
-    What a foreign hash is worth is found out when one of its kind first refuses a password: the quickest such check,
-    against the quickest round of bcrypt, since others were held up by other work.
+    What a foreign hash is worth is measured, beside bcrypt, when the first of its kind refuse passwords.
     """
 
     def __init__(self, cost: int) -> None:
         """Begin with hashes of bcrypt at this cost."""
         self._cost = cost
-        self._seconds: dict[str, float] = {}  # of a check, by kind of foreign hash
-        self._round_seconds = math.inf
+        self._samples: dict[str, list[float]] = {}  # the work of a check, by kind of foreign hash
 
     def expect(self, cost: int) -> None:
         """Take note that there are hashes of bcrypt at this cost."""
@@ -49,20 +48,21 @@ class Verifier:
             if _check(secret, hashed_password or ""):
                 return True
             done = 2.0**cost
-        _burn(max(2.0**self._cost, *self._work()) - done)
+        known = list(self._samples.values())  # at once: other threads add to it
+        _burn(max([2.0**self._cost, *map(median, known)]) - done)
         return False
 
-    def _work(self) -> list[float]:
-        return [0.0, *(seconds / self._round_seconds for seconds in self._seconds.values())]
-
     def _learn(self, foreign: ForeignHash, seconds: float) -> float:
-        """Take note of how long a check took, and return how much work was done, this included."""
-        sample = max(MIN_COST, self._cost - SAMPLE)
+        """Return how much work a check was that took so long; while little is known, measure it."""
+        samples = self._samples.get(foreign.kind, [])
+        if len(samples) >= SAMPLES:
+            return median(samples)
+        cost = max(MIN_COST, self._cost - SAMPLE)
         begun = time.perf_counter()
-        _burn(2.0**sample)
-        self._round_seconds = min(self._round_seconds, (time.perf_counter() - begun) / 2.0**sample)
-        self._seconds[foreign.kind] = min(seconds, self._seconds.get(foreign.kind, seconds))
-        return seconds / self._round_seconds + 2.0**sample
+        _burn(2.0**cost)
+        samples = [*samples, seconds / (time.perf_counter() - begun) * 2.0**cost]
+        self._samples[foreign.kind] = samples
+        return median(samples) + 2.0**cost
 
 
 def hashable(secret: bytes) -> bool:
