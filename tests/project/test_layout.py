@@ -22,7 +22,7 @@ LAYERS = [
     {"proof"},
     {"listing"},
     {"users"},
-    {"login", "first_admin"},
+    {"login", "first_admin", "mailboxes"},
     {"mail"},  # the one capability that others may import
     set[str](),  # all other capabilities: every folder that is not named
     {"capabilities"},

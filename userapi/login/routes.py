@@ -63,6 +63,7 @@ class TokenResponse(BaseModel):
     responses=openapi.responses(
         ErrorCode.INVALID_CREDENTIALS,
         ErrorCode.INVALID_GRANT,
+        ErrorCode.EMAIL_NOT_VERIFIED,
         ErrorCode.UNSUPPORTED_GRANT_TYPE,
         ErrorCode.TOO_MANY_ATTEMPTS,
         ErrorCode.OVERLOADED,

@@ -16,6 +16,7 @@ from userapi.models.fields import (
     UserId,
     Username,
     canonical,
+    claim_start,
     key_type,
     now,
 )

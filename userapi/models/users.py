@@ -5,7 +5,7 @@ from datetime import datetime
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from pydantic import MISSING
+from pydantic import MISSING, Field
 from sqlalchemy import Index
 from sqlmodel import Field as Column
 from sqlmodel._compat import SQLModelConfig
@@ -13,6 +13,7 @@ from sqlmodel._compat import SQLModelConfig
 from userapi.models.base import TABLE_OPTIONS, Model
 from userapi.models.fields import (
     MAX_EMAIL,
+    MAX_USERNAME,
     Age,
     CurrentPassword,
     Email,
@@ -20,6 +21,8 @@ from userapi.models.fields import (
     Password,
     Timestamp,
     Username,
+    canonical,
+    claim_start,
     key_type,
     now,
 )
@@ -47,10 +50,16 @@ class _Account(UserBase, _Identified):
     updated_at: datetime | None = Column(
         default=None, sa_type=Timestamp, description="Null until the first change, then the time of the last one"
     )
+    email_verified_at: datetime | None = Column(
+        default=None, sa_type=Timestamp, description="When it was proved that the user reads mail there; null: never"
+    )
+    pending_email: str | None = Column(
+        default=None, max_length=MAX_EMAIL, description="The address that takes the other's place once it is verified"
+    )
 
 
 class User(_Account, table=True):
-    """A row of `users`; the keys carry the unique indexes."""
+    """A row of `users`; the keys carry the unique indexes. An address may be merely claimed (`claim_start`)."""
 
     __tablename__: ClassVar[Any] = "users"
     __table_args__: ClassVar[Any] = (
@@ -60,10 +69,17 @@ class User(_Account, table=True):
         TABLE_OPTIONS,
     )
 
-    username_key: str = Column(sa_type=key_type(20), unique=True)
+    username_key: str = Column(sa_type=key_type(MAX_USERNAME), unique=True)
     email_key: str = Column(sa_type=key_type(MAX_EMAIL), unique=True)
     hashed_password: str = Column(max_length=100)
     version: int = 1  # grows with every change
+
+    def set_keys(self, *, claims: bool | None = None) -> None:
+        """Make the keys of the names; `claims` says whether the address is only claimed, None: as before."""
+        self.username_key, email_key = canonical(self.username), canonical(self.email)
+        if claims is None:
+            claims = " " in self.email_key
+        self.email_key = claim_start(self.email) + self.username_key if claims else email_key
 
 
 class UserPublic(_Account):
@@ -82,9 +98,12 @@ class UserRegister(UserBase):
 
 
 class UserCreate(UserRegister):
-    """A new user that an admin makes."""
+    """A new user that an admin makes: with a password, or with an invitation, which lets the user set one."""
 
+    password: Password = Field(default_factory=str)
     is_admin: bool | None = None
+    email_verified: bool | None = Field(None, description="Whether the address counts as verified")
+    send_invitation: bool | None = Field(None, description="Send a mail by which the user sets the password")
 
 
 class UserUpdate(Model):

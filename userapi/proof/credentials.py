@@ -3,13 +3,18 @@
 from typing import NamedTuple
 
 import sqlalchemy
-from sqlalchemy import Connection
+from sqlalchemy import ColumnElement, Connection
 from sqlmodel import col
 
-from userapi.models import User, canonical
+from userapi.models import User, canonical, claim_start
 
 _CREDENTIALS = sqlalchemy.select(
-    col(User.id), col(User.hashed_password), col(User.is_active), col(User.username_key), col(User.email_key)
+    col(User.id),
+    col(User.hashed_password),
+    col(User.is_active),
+    col(User.email_verified_at),
+    col(User.username_key),
+    col(User.email_key),
 )
 
 
@@ -19,18 +24,35 @@ class Credentials(NamedTuple):
     user_id: int
     hashed_password: str
     is_active: bool
+    email_verified: bool
 
 
 def find(connection: Connection, login: str) -> Credentials | None:
-    """Return the credentials of the user with this name or e-mail address, in any letter case; None for nobody."""
+    """Return the credentials of the user with this name or e-mail address, in any letter case; None for nobody.
+
+    Of those who only claim an address, which nobody holds, it is the first.
+    """
     key = canonical(login)
     if not key.isprintable():  # no name has such characters, and databases choke on some: NUL, lone surrogates
         return None
-    column = col(User.email_key) if "@" in key else col(User.username_key)  # no username has an @
-    found = connection.execute(_CREDENTIALS.where(column == key)).one_or_none()
-    if found is None or key not in found[3:]:  # MySQL ignores trailing spaces
+    if "@" in key:  # which no username has
+        known = col(User.email_key) == key
+        wanted = _CREDENTIALS.where(known | claims(key)).order_by(known.desc(), col(User.id)).limit(1)
+    else:
+        wanted = _CREDENTIALS.where(col(User.username_key) == key)
+    found = connection.execute(wanted).one_or_none()
+    if found is None:
         return None
-    return Credentials(found.id or 0, found.hashed_password, found.is_active)
+    if key not in found[4:] and not found.email_key.startswith(claim_start(key)):  # MySQL ignores trailing spaces
+        return None
+    verified = found.email_verified_at is not None
+    return Credentials(found.id or 0, found.hashed_password, found.is_active, verified)
+
+
+def claims(email: str) -> ColumnElement[bool]:
+    """Return what picks the users who claim an address without having verified it."""
+    start = claim_start(email)
+    return (col(User.email_key) > start) & (col(User.email_key) < start[:-1] + "!")
 
 
 def dearest_cost(connection: Connection) -> int | None:

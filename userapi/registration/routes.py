@@ -1,6 +1,8 @@
 """The route by which somebody makes an account for oneself."""
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 
 from userapi.errors import ErrorCode
 from userapi.kit.web import openapi
@@ -20,6 +22,12 @@ router = openapi.router(
 )
 
 
+class Registered(BaseModel):
+    """What happens, for people; it tells nobody whether the address has an account."""
+
+    message: str = "A mail is on its way to the address. Log in once you have verified it"
+
+
 def routers(settings: RegistrationSettings) -> list[APIRouter]:
     """Return the router, if the operator allows registration."""
     return [router] if settings.registration_enabled else []
@@ -29,12 +37,17 @@ def routers(settings: RegistrationSettings) -> list[APIRouter]:
     "/register",
     status_code=201,
     response_model=UserPublic,
-    responses=CREATE | openapi.responses(ErrorCode.TOO_MANY_REGISTRATIONS),
+    responses=CREATE
+    | openapi.responses(ErrorCode.TOO_MANY_REGISTRATIONS)
+    | {202: {"model": Registered, "description": "With verification required: the same for every address"}},
 )
 async def register(
     new: UserRegister, database: DatabaseDep, prepare: PreparationDep, client: ClientDep, request: Request
 ) -> Response:
-    """Make an account for oneself. Without `locale` it speaks the language that the browser prefers."""
+    """Make an account for oneself. Without `locale` it speaks the language that the browser prefers.
+
+    If the service verifies addresses, a mail lets one do so; if it requires that, the answer is 202 without the user.
+    """
     new.locale = new.locale or preferred(request.headers.get("accept-language"))
     services = request.app.state.services
 
@@ -44,4 +57,8 @@ async def register(
             await throttle.register(client.ip, services.settings.registrations_per_hour)
 
     hashed_password = await prepare.user(new, client, admit)
-    return answers.created(await database.write(rules.create, new, hashed_password), request)
+    verification = services.settings.email_verification
+    made = await database.write(rules.create, new, hashed_password, claims=verification != "off")
+    return (
+        JSONResponse(Registered().model_dump(), 202) if verification == "required" else answers.created(made, request)
+    )

@@ -8,7 +8,7 @@ from sqlmodel import Session
 
 from userapi.errors import ApiError, ErrorCode
 from userapi.kit.announcements import Announcement, announce
-from userapi.models import User, UserRow, canonical, now, row_of
+from userapi.models import User, UserRow, now, row_of
 from userapi.security.strength import refuse_guessable
 from userapi.sessions import generations
 from userapi.sessions import rules as sessions
@@ -37,6 +37,15 @@ class EmailChanged(Announcement):
     user_id: int
     by: int | str
     before: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class EmailChangeRequested(Announcement):
+    """A user is to get the address `email` once it is verified, by the user with the id `by`."""
+
+    user_id: int
+    by: int
+    email: str = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -71,6 +80,7 @@ class Change(NamedTuple):
     version: Version = None
     verified_hash: str | None = None  # the hash that `current_password` was found to have
     new_password: NewPassword | None = None
+    verify_email: bool = False  # another address waits until it is verified
 
     @property
     def own(self) -> bool:
@@ -103,6 +113,8 @@ def update(db: Session, change: Change) -> UserRow:
         return row_of(user)
     if rules.is_active_admin(user) and False in (differing.get(name) for name in PRIVILEGES):
         rules.require_other_admin(db, user)
+    if change.verify_email and _is_other_address(user.email, differing):
+        differing["pending_email"] = differing.pop("email")
     email = user.email
     _apply(db, user, differing, change.new_password)
     _announce(db, change, differing, email)
@@ -134,6 +146,7 @@ def promote(db: Session, username: str) -> bool:
         ApiError: user_not_found.
     """
     user = rules.lock_named(db, username)
+    user.email_verified_at = user.email_verified_at or now()  # the operator's word: else it might be locked out
     if rules.is_active_admin(user):
         return False
     _apply(db, user, {"is_admin": True, "is_active": True}, None)
@@ -158,11 +171,15 @@ def _authorise(user: User, change: Change, differing: Mapping[str, Any]) -> None
 
 
 def _apply(db: Session, user: User, differing: Mapping[str, Any], new_password: NewPassword | None) -> None:
+    if _is_other_address(user.email, differing):
+        user.email_verified_at = None
+    if new_password is not None:
+        user.pending_email = None  # who asked for it may be why there is a new password
+        user.hashed_password = new_password.hashed_password
     user.sqlmodel_update(dict(differing))
-    user.username_key, user.email_key = canonical(user.username), canonical(user.email)
+    user.set_keys()
     if new_password is not None:
         refuse_guessable(new_password.password, user.username, user.email)
-        user.hashed_password = new_password.hashed_password
     user.updated_at = now()
     user.version += 1
     rules.flush(db, user)
@@ -174,6 +191,8 @@ def _announce(db: Session, change: Change, differing: Mapping[str, Any], email: 
         announce(db, UserChanged(change.user_id, by, " ".join(sorted(differing))))
     if "email" in differing:
         announce(db, EmailChanged(change.user_id, by, before=email))
+    if "pending_email" in differing:
+        announce(db, EmailChangeRequested(change.user_id, by, differing["pending_email"]))
     if differing.get("is_admin"):
         announce(db, AdminGranted(change.user_id, by))
     if change.new_password is not None:

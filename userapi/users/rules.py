@@ -12,11 +12,12 @@ from sqlmodel import Session, col, select
 from userapi.errors import ApiError, ErrorCode
 from userapi.kit.announcements import Announcement, announce
 from userapi.kit.database import AskAfterRollback, RunAgain
-from userapi.models import USER_ROW, User, UserCreate, UserRegister, UserRow, canonical, row_of
+from userapi.models import USER_ROW, User, UserBase, UserCreate, UserRegister, UserRow, canonical, now, row_of
 from userapi.proof import credentials
 from userapi.sessions import rules as sessions
 from userapi.sessions.rules import Caller
 
+UNUSABLE = "!"  # in place of the hash of whoever was invited; no password has it
 Version = Collection[int] | None  # the versions a change is made for (`If-Match`); None for any
 
 _FIND = sqlalchemy.select(*USER_ROW).where(col(User.id) == bindparam("user_id"))
@@ -29,6 +30,7 @@ class UserCreated(Announcement):
 
     user_id: int
     is_admin: bool
+    invited: bool | None = None  # it has no password yet
 
 
 @dataclass(frozen=True)
@@ -56,33 +58,40 @@ def any_user(connection: Connection) -> bool:
     return connection.execute(sqlalchemy.select(col(User.id)).limit(1)).first() is not None
 
 
-def require_free(connection: Connection, new: UserRegister) -> None:
+def require_free(connection: Connection, new: UserRegister, verification: str = "off") -> None:
     """Check that neither name of a new user is taken, as far as can be told now.
 
-    Raises:
-        ApiError: username_taken, email_taken; the username is reported first.
-    """
-    for name, code in ((new.username, ErrorCode.USERNAME_TAKEN), (new.email, ErrorCode.EMAIL_TAKEN)):
-        if credentials.find(connection, name) is not None:
-            raise ApiError(code)
-
-
-def create(db: Session, new: UserRegister, hashed_password: str) -> UserRow:
-    """Make a user and return it. Only a `UserCreate` makes an admin.
+    With `verification` of whoever registers, an address is taken if it is verified; with `required` it is not told.
 
     Raises:
         ApiError: username_taken, email_taken; the username is reported first.
     """
+    if credentials.find(connection, new.username) is not None:
+        raise ApiError(ErrorCode.USERNAME_TAKEN)
+    holder = sqlalchemy.select(col(User.id)).where(col(User.email_key) == canonical(new.email))
+    if verification == "on":
+        holder = holder.where(col(User.email_verified_at).is_not(None))
+    if verification != "required" and connection.execute(holder).first() is not None:
+        raise ApiError(ErrorCode.EMAIL_TAKEN)
+
+
+def create(db: Session, new: UserRegister, hashed_password: str, *, claims: bool = False) -> UserRow:
+    """Make a user and return it. Only a `UserCreate` makes an admin; whoever `claims` its address must verify it.
+
+    Raises:
+        ApiError: username_taken, email_taken; the username is reported first.
+    """
+    by_admin = new if isinstance(new, UserCreate) else None
     user = User(
-        **new.model_dump(exclude={"password", "is_admin"}),
-        is_admin=isinstance(new, UserCreate) and bool(new.is_admin),
-        username_key=canonical(new.username),
-        email_key=canonical(new.email),
+        **new.model_dump(include=set(UserBase.model_fields)),
+        is_admin=by_admin is not None and bool(by_admin.is_admin),
+        email_verified_at=now() if by_admin is not None and by_admin.email_verified else None,
         hashed_password=hashed_password,
     )
+    user.set_keys(claims=claims)
     db.add(user)
     flush(db, user)
-    announce(db, UserCreated(user.id or 0, user.is_admin))
+    announce(db, UserCreated(user.id or 0, user.is_admin, (hashed_password == UNUSABLE) or None))
     return row_of(user)
 
 

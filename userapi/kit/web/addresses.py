@@ -2,11 +2,14 @@
 
 import ipaddress
 import logging
+from contextvars import ContextVar
 from typing import Any
 
 log = logging.getLogger(__name__)
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+served_at: ContextVar[str | None] = ContextVar("served_at", default=None)  # the URL of the socket that was asked
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _warned = False
@@ -37,6 +40,12 @@ def network(text: str | None) -> str | None:
     if found is None:
         return None
     return str(found) if found.version == 4 else str(ipaddress.ip_network((found, 64), strict=False))
+
+
+def note_socket(scope: Any) -> None:
+    """Take note of the socket that a request came to."""
+    host, port = scope.get("server") or (None, None)
+    served_at.set(f"http://[{host}]:{port}" if ":" in (host or "") else f"http://{host}:{port}" if port else None)
 
 
 class Exempt:

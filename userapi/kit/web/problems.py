@@ -14,6 +14,7 @@ from userapi.kit.web import fallback
 OAUTH_ERRORS = {  # RFC 6749 section 5.2, RFC 7009 section 2.2.1
     ErrorCode.INVALID_CREDENTIALS: "invalid_grant",
     ErrorCode.INVALID_GRANT: "invalid_grant",
+    ErrorCode.EMAIL_NOT_VERIFIED: "invalid_grant",
     ErrorCode.UNSUPPORTED_GRANT_TYPE: "unsupported_grant_type",
     ErrorCode.INVALID_REQUEST: "invalid_request",
     ErrorCode.PAYLOAD_TOO_LARGE: "invalid_request",

@@ -1,0 +1,81 @@
+"""The routes of invitations: for admins, who send and withdraw them, and for whoever was invited."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Request, Response
+from pydantic import BaseModel
+
+from userapi.errors import ErrorCode
+from userapi.invitation import rules
+from userapi.kit.web import openapi
+from userapi.kit.web.client import Client
+from userapi.kit.web.dependencies import NOT_CROSS_SITE, ClientDep, DatabaseDep
+from userapi.mail.dependencies import MailContextDep
+from userapi.mailboxes import proofs
+from userapi.mailboxes.proofs import NewPasswordProof
+from userapi.models import UserId
+from userapi.sessions.caller import AdminDep
+
+router: APIRouter = openapi.router(
+    tags=["invitation"], responses=openapi.responses(ErrorCode.DATABASE_UNAVAILABLE) | openapi.INVALID
+)
+_ADMIN = openapi.responses(
+    ErrorCode.NOT_AUTHENTICATED,
+    ErrorCode.INVALID_TOKEN,
+    ErrorCode.NOT_ENOUGH_PERMISSIONS,
+    ErrorCode.BAD_REQUEST,
+    ErrorCode.USER_NOT_FOUND,
+    ErrorCode.INVITATION_NOT_FOUND,
+)
+_PATH = "/users/{user_id}/invitation"
+InvitedId = Annotated[UserId, Path(description="The id of a user who was invited")]
+
+
+class Message(BaseModel):
+    """What happens, for people."""
+
+    message: str = "The invitation is on its way, unless one was sent just now, or five today"
+
+
+@router.post(_PATH, status_code=202, responses=_ADMIN)
+async def send_invitation(user_id: InvitedId, _: AdminDep, database: DatabaseDep, context: MailContextDep) -> Message:
+    """Send an invitation again (admins only). It is good for 7 days, and the one before is not any more."""
+    await database.write(rules.send_again, context, user_id)
+    return Message()
+
+
+@router.delete(_PATH, status_code=204, response_class=Response, responses=_ADMIN)
+async def withdraw_invitation(user_id: InvitedId, admin: AdminDep, database: DatabaseDep) -> None:
+    """Withdraw an invitation (admins only). The user stays, without a password."""
+    await database.write(rules.withdraw, user_id, admin.user.id)
+
+
+@router.post(
+    "/invitation/accept",
+    status_code=204,
+    response_class=Response,
+    dependencies=[NOT_CROSS_SITE],
+    responses=openapi.responses(
+        ErrorCode.CROSS_SITE_REFUSED,
+        ErrorCode.INVALID_CODE,
+        ErrorCode.EMAIL_TAKEN,
+        ErrorCode.TOO_MANY_ATTEMPTS,
+        ErrorCode.OVERLOADED,
+    ),
+)
+async def accept_invitation(body: NewPasswordProof, client: ClientDep, request: Request) -> None:
+    """Set the first password, with the mail's `token`, or with `login` and the mail's `code`. It works once."""
+    await accept(request.app.state.services, body, client)
+
+
+async def accept(services: Any, proof: NewPasswordProof, client: Client) -> None:
+    """Set the first password of whoever was invited.
+
+    Raises:
+        ApiError: invalid_code, too_many_attempts, overloaded, database_unavailable, email_taken, and what
+            `Strength.require` says.
+    """
+    await proofs.admit(services, client)
+    new = await proofs.prepare(services, rules.INVITATION, proof, client)
+    good = await services.database.write(rules.accept, services.keyring, proof, new)
+    await proofs.settle(services, client, good=good)
