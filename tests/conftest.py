@@ -4,6 +4,7 @@ import fcntl
 import os
 import re
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ from xdist.scheduler.loadscope import LoadScopeScheduling  # type: ignore[import
 from tests.support import private_databases
 from tests.support.client import Actor, Api, client_of
 from tests.support.databases import KINDS, REQUIRED, SERVERS, answers, new_database, skip_without
+from tests.support.forks import fork_server
 from tests.support.logins import Pair
 from tests.support.private_databases import PrivateServer
-from tests.support.processes import wait_until
+from tests.support.processes import ROOT, environment, wait_until
 from tests.support.schema import migrate
 from tests.support.servers import Server, Shared, serving, shared_server
 
@@ -45,6 +47,10 @@ def pytest_configure(config: pytest.Config) -> None:
     if absent := [kind for kind in REQUIRED if kind in missing]:
         raise pytest.UsageError(f"USERAPI_TEST_REQUIRE names {', '.join(absent)}, which does not answer")
     config.stash[_MISSING] = missing
+    if not hasattr(config, "workerinput") and not config.option.collectonly and hasattr(os, "pidfd_open"):
+        forks = ExitStack()
+        forks.enter_context(fork_server(environment(""), ROOT))
+        config.add_cleanup(forks.close)
 
 
 def pytest_report_header(config: pytest.Config) -> str:

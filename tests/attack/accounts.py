@@ -216,7 +216,7 @@ def refresh_tokens(arena: Arena) -> Iterator[Verdict]:
         ):
             yield _ended(target, first, second, f"a copy within the grace, {words}", options)
         if target.server is not None:
-            lines = [line for line in list(target.server.output) if here in line and there in line]
+            lines = [line for line in target.server.output if here in line and there in line]
             yield Verdict(5, bool(lines), f"events that name both addresses of it: {len(lines)}")
             yield _writes(target)
         time.sleep(GRACE)

@@ -111,7 +111,7 @@ class Arena:
         return self.running is None
 
     @contextmanager
-    def target(self, **settings: str) -> Iterator[Target]:
+    def target(self, **settings: Any) -> Iterator[Target]:
         """A service to attack: a new one with these settings on SQLite, or the running one as it is."""
         if self.running is None:
             with new_database("sqlite") as url, self.service(url, settings=settings) as target:
@@ -129,7 +129,7 @@ class Arena:
         url: str,
         command: tuple[str, ...] = ("userapi", "serve"),
         admin: Person | None = None,
-        settings: Mapping[str, str] | None = None,
+        settings: Mapping[str, Any] | None = None,
     ) -> Iterator[Target]:
         """A service of one's own on this database, whose `admin` is there already or made."""
         admin = admin or Person(1, "admin", "admin@example.com", new_password())

@@ -41,13 +41,13 @@ class Request:
         self.id = secrets.token_hex(8)
         headers = {"X-Request-ID": self.id, **options.pop("headers", {})}
         request = actor.request if actor else api.http.request
-        self._output = api.server.output
+        self._server = api.server
         self.answer = request(method, path, headers=headers, **options)
         wait_until(lambda: any(line["message"] == "request" for line in self.lines))
 
     @property
     def raw(self) -> list[str]:
-        return [line for line in list(self._output) if self.id in line]
+        return [line for line in self._server.output if self.id in line]
 
     @property
     def lines(self) -> list[Line]:

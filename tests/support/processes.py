@@ -6,10 +6,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
+from tempfile import TemporaryFile
+
+from tests.support import forks
+from tests.support.forks import Forked
 
 ROOT = Path(__file__).parent.parent.parent
 SECRET_KEY = hashlib.sha256(b"for tests only").hexdigest()  # the same in all processes of a run
@@ -18,6 +22,7 @@ SECRET_KEY = hashlib.sha256(b"for tests only").hexdigest()  # the same in all pr
 _PORTS = (10_000 + number % 22_000 for number in count(389 * os.getpid()))
 
 Finished = subprocess.CompletedProcess[str]
+Process = subprocess.Popen[str] | Forked
 
 
 def environment(url: str, **settings: str) -> dict[str, str]:
@@ -35,19 +40,33 @@ def environment(url: str, **settings: str) -> dict[str, str]:
     }
 
 
-def run(*args: str, url: str, stdin: str | None = None, cwd: Path = ROOT, **settings: str) -> Finished:
-    """Run `python -m ...` to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", *args],
-        env=environment(url, **settings),
-        cwd=cwd,
-        input=stdin,
-        stdin=subprocess.DEVNULL if stdin is None else None,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
+def start(args: Sequence[str], streams: Sequence[int], env: dict[str, str], cwd: Path, *, fresh: bool) -> Process:
+    """Start `python -m args` with these standard streams.
+
+    It is a fork of a process that has imported the service already, which spares a second. It is a fresh interpreter
+    if that is asked for, and if a fork would not do: for other code, another `PYTHON...` setting, more processes.
+    """
+    forked = (
+        args[0] in {"userapi", "uvicorn"}
+        and "--workers" not in args
+        and environment("").items() >= {(name, value) for name, value in env.items() if name.startswith("PYTHON")}
     )
+    if forked and not fresh and forks.available():
+        return Forked(args, env, cwd, streams)
+    stdin, stdout, stderr = streams
+    return subprocess.Popen(
+        [sys.executable, "-m", *args], env=env, cwd=cwd, stdin=stdin, stdout=stdout, stderr=stderr, text=True
+    )
+
+
+def run(*args: str, url: str, cwd: Path = ROOT, fresh: bool = False, **settings: str) -> Finished:
+    """Run `python -m args` to its end; see `start`."""
+    with Path(os.devnull).open() as stdin, TemporaryFile("w+") as stdout, TemporaryFile("w+") as stderr:
+        streams = [stream.fileno() for stream in (stdin, stdout, stderr)]
+        code = start(args, streams, environment(url, **settings), cwd, fresh=fresh).wait(120)
+        for stream in (stdout, stderr):
+            stream.seek(0)
+        return Finished(args, code, stdout.read(), stderr.read())
 
 
 def refused_to_start(finished: Finished) -> str:

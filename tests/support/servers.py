@@ -1,22 +1,22 @@
 """Service processes that serve."""
 
+import os
 import signal
 import subprocess
-import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from tempfile import TemporaryFile
+from typing import Any, BinaryIO, Self
 
 import httpx2 as httpx
 import sqlalchemy as sa
 
 from tests.support.databases import new_database, sync_engine
-from tests.support.processes import ROOT, environment, free_port
+from tests.support.processes import ROOT, Process, environment, free_port, start
 from tests.support.schema import migrate
 
 
@@ -24,23 +24,28 @@ from tests.support.schema import migrate
 class Server:
     """A running service process and what it has printed."""
 
-    process: subprocess.Popen[str]
+    process: Process
+    printed: BinaryIO  # the file that it prints to
     url: str
     base_url: str
-    output: list[str] = field(default_factory=list)
+    _lines: list[str] = field(default_factory=list)
+    _rest: bytes = b""  # of a line that was not complete when it was read
+    _read: int = 0
 
-    def __post_init__(self) -> None:
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self.process.stdout
-        for line in self.process.stdout:
-            self.output.append(line)
+    @property
+    def output(self) -> list[str]:
+        """The lines that it has printed so far."""
+        # `pread`, for the process writes where this file is at.
+        while not self.printed.closed and (read := os.pread(self.printed.fileno(), 2**20, self._read)):
+            self._read += len(read)
+            *lines, self._rest = (self._rest + read).split(b"\n")
+            self._lines += [f"{line.decode()}\n" for line in lines]
+        return self._lines
 
     @property
     def text(self) -> str:
-        return "".join(self.output)
+        """All that it has printed so far."""
+        return "".join(self.output) + self._rest.decode(errors="replace")
 
     @cached_property
     def engine(self) -> sa.Engine:
@@ -54,13 +59,13 @@ class Server:
     def wait(self, seconds: float = 60) -> Self:
         """Wait until it serves; raises if it does not."""
         deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline and self.process.poll() is None:
-            try:
-                with self.client(timeout=2) as http:
+        with self.client(timeout=2) as http:
+            while time.monotonic() < deadline and self.process.poll() is None:
+                try:
                     if http.get("/health/live").status_code == 200:
                         return self
-            except httpx.TransportError:
-                time.sleep(0.02)
+                except httpx.TransportError:
+                    time.sleep(0.02)
         self.stop()
         raise AssertionError(f"the service did not start:\n{self.text}")
 
@@ -73,9 +78,7 @@ class Server:
         except subprocess.TimeoutExpired:
             self.process.kill()
             code = self.process.wait()
-        self._reader.join(5)
-        if self.process.stdout:
-            self.process.stdout.close()
+        assert self.output is self._lines  # read to its end, for those who look at it later
         if "engine" in vars(self):
             self.engine.dispose()
         return code
@@ -83,24 +86,24 @@ class Server:
 
 @contextmanager
 def launched(
-    url: str, *options: str, command: tuple[str, ...] = ("userapi", "serve"), cwd: Path = ROOT, **settings: str
+    url: str,
+    *options: str,
+    command: tuple[str, ...] = ("userapi", "serve"),
+    cwd: Path = ROOT,
+    fresh: bool = False,
+    **settings: Any,
 ) -> Iterator[Server]:
-    """A service process on a free port that may not answer yet, ended afterwards."""
+    """A service process on a free port that may not answer yet, ended afterwards; `fresh` as for `start`."""
     port = free_port()
-    process = subprocess.Popen(
-        [sys.executable, "-m", *command, "--port", str(port), *options],
-        env=environment(url, **settings),
-        cwd=cwd,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    server = Server(process, url, f"http://127.0.0.1:{port}")
-    try:
-        yield server
-    finally:
-        server.stop()
+    args = [*command, "--port", str(port), *options]
+    with TemporaryFile() as printed, Path(os.devnull).open() as stdin:
+        streams = [stdin.fileno(), printed.fileno(), printed.fileno()]
+        process = start(args, streams, environment(url, **settings), cwd, fresh=fresh)
+        server = Server(process, printed, url, f"http://127.0.0.1:{port}")
+        try:
+            yield server
+        finally:
+            server.stop()
 
 
 @contextmanager

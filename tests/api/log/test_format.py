@@ -18,7 +18,7 @@ from tests.support.servers import Server, serving
 class TestFormat:
     def started(self, server: Server, is_line: Callable[[str], bool]) -> list[str]:
         """The lines since the server itself began; before it, `serve` tells the operator some things."""
-        lines = list(server.output)
+        lines = server.output
         begin = next(index for index, line in enumerate(lines) if is_line(line))
         return lines[begin:]
 
@@ -55,8 +55,8 @@ class TestFormat:
             with serving(url, command=command, LOG_FORMAT="json", FIRST_ADMIN_PASSWORD=ADMIN_PASSWORD) as server:
                 with server.client(headers={"X-Request-ID": "plain"}) as http:
                     http.get("/nowhere")
-                wait_until(lambda: any('"plain"' in line for line in list(server.output)))
-                (line,) = (json.loads(line) for line in list(server.output) if '"plain"' in line)
+                wait_until(lambda: any('"plain"' in line for line in server.output))
+                (line,) = (json.loads(line) for line in server.output if '"plain"' in line)
         assert (line["message"], line["status"]) == ("request", 404)
 
     @pytest.mark.parametrize("value", ["xml", "JSON", "text,json"])

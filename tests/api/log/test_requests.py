@@ -72,7 +72,7 @@ class TestRequestId:
             assert re.fullmatch(r"[0-9a-f]{16}", made)
             ids.add(made)
         assert len(ids) == 2
-        wait_until(lambda: all(any(made in line for line in list(logged.server.output)) for made in ids))
+        wait_until(lambda: all(any(made in line for line in logged.server.output) for made in ids))
 
     def test_errors_carry_it_too(self, logged: Api) -> None:
         for method, path in (("GET", "/users"), ("GET", "/nowhere"), ("DELETE", "/token"), ("POST", "/token")):

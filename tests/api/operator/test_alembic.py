@@ -85,7 +85,7 @@ class TestAlembic:
 
     @pytest.mark.slow
     def test_changed_model_becomes_a_migration_that_runs(
-        self, url: str, copy: Path, tmp_path_factory: pytest.TempPathFactory
+        self, url: str, copy: Path, pytestconfig: pytest.Config
     ) -> None:
         """The generated file passes ruff and mypy as it is, knows no type of the models, and goes up and down."""
         make_rows(url)
@@ -93,7 +93,7 @@ class TestAlembic:
         changed_alembic(url, copy, ["revision", "--autogenerate", "-m", "add a nickname"])
         source = new_revision(copy).read_text()
         assert not [word for word in ("userapi", "sqlmodel", "AutoString", "Timestamp") if word in source], source
-        assert complaints(copy, new_revision(copy), tmp_path_factory.getbasetemp() / "mypy") == ""
+        assert complaints(copy, new_revision(copy), pytestconfig.cache.mkdir("mypy")) == ""
         printed = changed_alembic(url, copy, ["upgrade", "head"], ["check"])
         assert "No new upgrade operations detected" in printed
         assert sql(url, "SELECT username, nickname FROM users") == [("admin", None)]

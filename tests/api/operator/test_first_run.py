@@ -27,7 +27,7 @@ def log_in(server: Server, password: str, username: str = "admin") -> str:
 @pytest.mark.slow
 class TestFreshDirectory:
     def test_serve_makes_all_it_needs_and_shows_a_password_once(self, tmp_path: Path) -> None:
-        with serving("", SECRET_KEY="", cwd=tmp_path) as server:
+        with serving("", SECRET_KEY="", cwd=tmp_path, fresh=True) as server:
             [password] = MADE.findall(server.text)
             assert f"{server.base_url}/docs\n" in server.text
             token = log_in(server, password)
@@ -48,7 +48,7 @@ class TestFreshDirectory:
         assert (tmp_path / "mine.db").exists()
 
     def test_uvicorn_serves_as_well(self, tmp_path: Path) -> None:
-        with serving("", SECRET_KEY="", cwd=tmp_path, command=UVICORN) as server:
+        with serving("", SECRET_KEY="", cwd=tmp_path, command=UVICORN, fresh=True) as server:
             [password] = MADE.findall(server.text)
             log_in(server, password)
 
@@ -86,8 +86,9 @@ class TestGeneratedPassword:
         [password] = MADE.findall(first := self.serve(tmp_path))
         assert self.REMINDER not in first
         assert self.serve(tmp_path).splitlines().count(self.REMINDER) == 1
-        for rounds in ("5", "4"):  # a login makes a hash of another cost of it, but it stands
-            with serving("", "--workers", "2", cwd=tmp_path, SECRET_KEY="", BCRYPT_ROUNDS=rounds) as server:
+        # A login makes a hash of another cost of it, but it stands.
+        for rounds, options in (("5", ["--workers", "2"]), ("4", [])):
+            with serving("", *options, cwd=tmp_path, SECRET_KEY="", BCRYPT_ROUNDS=rounds) as server:
                 log_in(server, password)
                 assert server.text.count(self.REMINDER) == 1
         assert password not in self.serve(tmp_path)

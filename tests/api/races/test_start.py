@@ -1,8 +1,6 @@
 """Processes that start together."""
 
 import re
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
@@ -12,7 +10,7 @@ import sqlalchemy as sa
 from tests.support.alembic import HEAD, alembic, make_rows, sql
 from tests.support.crowd import Call, at_once
 from tests.support.databases import new_database, sync_engine
-from tests.support.processes import ROOT, environment
+from tests.support.processes import run
 from tests.support.servers import serving
 
 
@@ -22,33 +20,10 @@ class TestStartingTogether:
 
     def test_six_migrate_one_empty_database(self, empty_url: str) -> None:
         """R10."""
-        # All is imported before any of them begins, so that they really meet.
-        program = (
-            "import alembic.command, asyncmy, psycopg, userapi.models; from userapi.cli import cli;"
-            " print('ready', flush=True); input(); cli(['migrate'])"
-        )
-        processes = [
-            subprocess.Popen(
-                [sys.executable, "-c", program],
-                env=environment(empty_url),
-                cwd=ROOT,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-            )
-            for _ in range(6)
-        ]
-        for process in processes:
-            assert process.stdout
-            assert process.stdout.readline() == "ready\n"
-        for process in processes:
-            assert process.stdin
-            process.stdin.write("\n")
-            process.stdin.flush()
-        outputs = [process.communicate(timeout=60)[0] for process in processes]
-        assert [process.returncode for process in processes] == [0] * 6, outputs
-        assert sorted(outputs) == [
+        with ThreadPoolExecutor(6) as pool:  # forks: they have imported all there is, so they really meet
+            done = list(pool.map(lambda _: run("userapi", "migrate", url=empty_url), range(6)))
+        assert [each.returncode for each in done] == [0] * 6, done
+        assert sorted(each.stdout + each.stderr for each in done) == [
             *[f"The schema is at {HEAD} already\n"] * 5,
             f"The schema went from nothing to {HEAD}\n",
         ]

@@ -1,0 +1,129 @@
+"""A process that has imported the service once, and forks for each start of it: importing takes a second each time.
+
+Its one argument is the descriptor of a listening UNIX socket, which `forks` talks to. A request is one message: a JSON
+object, sent with three file descriptors, the standard streams. What runs in the fork is what `python -m` runs, with the
+arguments, the environment and the folder of the request. It is answered by the fork's process id and, once the fork has
+ended, its return code as `subprocess` has it, four bytes each. A fork is killed when whoever asked for it goes away,
+and all of them when the fork server's own standard input ends.
+"""
+
+import gc
+import importlib
+import json
+import os
+import runpy
+import selectors
+import signal
+import socket
+import struct
+import sys
+from contextlib import suppress
+from typing import Any
+
+ANSWER = struct.Struct("i")
+LONGEST = 200_000  # bytes of a request
+# What each start imports; and what it does only when it is needed: drivers of databases, parts of the server, the
+# estimate of passwords.
+_LOADED = [
+    "userapi.cli",
+    "userapi.main",
+    "asyncmy",
+    "psycopg",
+    "sqlalchemy.dialects.mysql.asyncmy",
+    "sqlalchemy.dialects.postgresql.psycopg",
+    "sqlalchemy.dialects.sqlite.aiosqlite",
+    "uvicorn.lifespan.on",
+    "uvicorn.loops.uvloop",
+    "uvicorn.main",
+    "zxcvbn",
+]
+
+
+class ForkServer:
+    """Forks that run, each with the connection over which it was asked for."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        self._selector = selectors.DefaultSelector()
+        self._listener = listener
+        self._running: dict[int, tuple[int, socket.socket]] = {}  # by process id: its descriptor, its connection
+
+    def serve(self) -> dict[str, Any] | None:
+        """Serve until the standard input ends, and return nothing; in a fork, return what is to run there."""
+        self._selector.register(sys.stdin, selectors.EVENT_READ)
+        self._selector.register(self._listener, selectors.EVENT_READ)
+        while True:
+            for key, _ in self._selector.select():
+                if key.fileobj is sys.stdin:
+                    for pid in self._running:
+                        os.kill(pid, signal.SIGKILL)
+                    self._leave()
+                    return None
+                if key.fileobj is self._listener:
+                    if (asked := self._fork()) is not None:
+                        return asked
+                elif isinstance(key.fileobj, int):
+                    self._ended(key.data)
+                elif key.data in self._running:  # whoever asked for it is gone
+                    self._selector.unregister(key.fileobj)
+                    os.kill(key.data, signal.SIGKILL)
+
+    def _fork(self) -> dict[str, Any] | None:
+        connection, _ = self._listener.accept()
+        message, streams, _, _ = socket.recv_fds(connection, LONGEST, 3)
+        asked: dict[str, Any] = json.loads(message)
+        if (pid := os.fork()) == 0:
+            for number, stream in enumerate(streams):
+                os.dup2(stream, number)
+                os.close(stream)
+            connection.close()
+            self._leave()
+            return asked
+        for stream in streams:
+            os.close(stream)
+        descriptor = os.pidfd_open(pid)
+        self._running[pid] = descriptor, connection
+        self._selector.register(descriptor, selectors.EVENT_READ, pid)
+        self._selector.register(connection, selectors.EVENT_READ, pid)
+        connection.send(ANSWER.pack(pid))
+        return None
+
+    def _ended(self, pid: int) -> None:
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        descriptor, connection = self._running.pop(pid)
+        self._selector.unregister(descriptor)
+        os.close(descriptor)
+        if connection in self._selector.get_map():
+            self._selector.unregister(connection)
+            with suppress(OSError):  # whoever asked may have gone just now
+                connection.send(ANSWER.pack(code))
+        connection.close()
+
+    def _leave(self) -> None:
+        """Close what belongs to the fork server alone."""
+        self._selector.close()
+        self._listener.close()
+        for descriptor, connection in self._running.values():
+            os.close(descriptor)
+            connection.close()
+
+
+def _become(args: list[str], env: dict[str, str], cwd: str) -> None:
+    """Run a module as `python -m` does."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.chdir(cwd)
+    os.environ.clear()
+    os.environ.update(env)
+    sys.path[0] = cwd
+    sys.argv[:] = args
+    runpy.run_module(args[0], run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # that of the terminal is for the tests, which end what they began
+    for name in _LOADED:
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # so that the forks share what they do not change
+    asked = ForkServer(socket.socket(fileno=int(sys.argv[1]))).serve()
+    if asked is not None:
+        _become(**asked)
