@@ -11,19 +11,16 @@ from fastapi import APIRouter
 from userapi.first_admin.settings import FirstAdminSettings
 from userapi.health import routes as health
 from userapi.invitation import pages as invitation_pages
-from userapi.invitation import routes as invitation_routes
 from userapi.invitation import rules as invitation
 from userapi.mail import commands as mail
 from userapi.mail import runner
 from userapi.notices import rules as notices
 from userapi.notices.settings import NoticeSettings
-from userapi.recovery import pages as recovery_pages
-from userapi.recovery import routes as recovery
+from userapi.recovery import pages as recovery
 from userapi.registration import routes as registration
 from userapi.registration.settings import RegistrationSettings
 from userapi.security.settings import SecuritySettings
 from userapi.verification import pages as verification_pages
-from userapi.verification import routes as verification_routes
 from userapi.verification import rules as verification
 
 
@@ -48,15 +45,7 @@ CAPABILITIES: list[Capability] = [
     Capability("mail", commands=[mail.mail], background=runner.running),
     Capability("notices", listen=notices.listen, background=notices.watching),
     Capability("registration", routers=registration.routers),
-    Capability("recovery", routers=lambda _: [recovery.router, recovery_pages.router]),
-    Capability(
-        "verification",
-        routers=lambda _: [verification_routes.router, verification_pages.router],
-        listen=verification.listen,
-    ),
-    Capability(
-        "invitation",
-        routers=lambda _: [invitation_routes.router, invitation_pages.router],
-        listen=invitation.listen,
-    ),
+    Capability("recovery", routers=lambda _: recovery.routers),
+    Capability("verification", routers=lambda _: verification_pages.routers, listen=verification.listen),
+    Capability("invitation", routers=lambda _: invitation_pages.routers, listen=invitation.listen),
 ]

@@ -41,7 +41,7 @@ class Services:
         if settings.throttle_enabled:
             self.throttle = Throttle(settings.throttle_storage_url, settings.forwarded_allow_ips)
         self.password_check = PasswordCheck(self.database, self.passwords, self.throttle, self.announcements)
-        self.preparation = Preparation(settings, self.database, self.passwords, self.strength, self.password_check)
+        self.preparation = Preparation(self.database, self.passwords, self.strength, self.password_check)
         self.announcements.after_commit(Announcement, _log)
         first_admin.listen(self.announcements)
         for capability in CAPABILITIES:

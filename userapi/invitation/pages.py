@@ -11,6 +11,7 @@ from userapi.proof import codes
 from userapi.users import rules as users
 
 router = pages.router()
+routers = [routes.router, router]  # what this capability serves
 
 
 @router.get("/account/invitation")

@@ -17,10 +17,10 @@ def context(services: Any, *, counted: bool = True) -> Context:
     """
     settings = services.settings
     ip = addresses.plain(logs.address.get())
+    host, port = addresses.socket.get() or (None, None)
+    own = f"http://[{host}]:{port}" if ":" in (host or "") else f"http://{host}:{port}" if port else None
     counted = counted and ip is not None and ip not in addresses.Exempt(settings.forwarded_allow_ips)
-    return Context(
-        services.keyring, addresses.network(ip) if counted else None, settings.app_url or addresses.served_at.get()
-    )
+    return Context(services.keyring, addresses.network(ip) if counted else None, settings.app_url or own)
 
 
 async def _context(request: Request) -> Context:

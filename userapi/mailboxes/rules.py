@@ -50,7 +50,7 @@ def take(db: Session, user: User) -> None:
     if user.email_verified_at is None:  # whoever set it up may be another
         db.exec(delete(KnownDevice).where(col(KnownDevice.user_id) == user.id))
     user.email_verified_at = user.updated_at = now()
-    user.set_keys(claims=False)
+    credentials.set_keys(user, claims=False)
     user.version += 1
     announce(db, EmailVerified(user.id or 0))
     try:
@@ -71,13 +71,14 @@ def set_password(db: Session, user: User, new: NewPassword) -> None:
 
 
 def _displace(db: Session, other: User, by: User) -> None:
-    if " " not in other.email_key and other.email_verified_at is not None:
+    claim = credentials.is_claim(other)
+    if not claim and other.email_verified_at is not None:
         raise ApiError(ErrorCode.EMAIL_TAKEN)
     sessions.end_all(db, other.id or 0, "address verified by another")
-    if " " in other.email_key and not other.is_admin:
+    if claim and not other.is_admin:
         db.delete(other)
         announce(db, UserDeleted(other.id or 0, by.id or 0))
         return
-    other.set_keys(claims=True)
+    credentials.set_keys(other, claims=True)
     other.version += 1
     db.flush()

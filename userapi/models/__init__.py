@@ -16,7 +16,6 @@ from userapi.models.fields import (
     UserId,
     Username,
     canonical,
-    claim_start,
     key_type,
     now,
 )

@@ -11,7 +11,6 @@ from sqlalchemy.types import TypeEngine
 from sqlmodel.sql.sqltypes import UTCDateTime
 
 MAX_ID = 2**31 - 1  # INTEGER on every database
-MAX_USERNAME = 20
 MAX_EMAIL = 254  # RFC 5321 section 4.5.3.1.3, without the angle brackets
 MAX_LOCALE = 35  # RFC 5646 section 4.4.1
 MIN_PASSWORD = 8  # characters
@@ -52,14 +51,6 @@ def canonical(name: str) -> str:
     return name.casefold()
 
 
-def claim_start(email: str) -> str:
-    """Return what the keys begin with of those who claim an address that they have not verified.
-
-    A space follows it, which is in no address, and then the username. So there may be many claims of one address.
-    """
-    return canonical(email)[: MAX_EMAIL - MAX_USERNAME - 1] + " "
-
-
 def now() -> datetime:
     """Return the present instant, aware and in UTC."""
     return datetime.now(UTC)
@@ -90,7 +81,7 @@ def _hashable(password: str) -> str:
 
 
 UserId = Annotated[int, Field(ge=1, le=MAX_ID), BeforeValidator(_plain_number)]
-Username = Annotated[str, Field(min_length=3, max_length=MAX_USERNAME, pattern=r"^[a-zA-Z0-9_]+$", examples=["alice"])]
+Username = Annotated[str, Field(min_length=3, max_length=20, pattern=r"^[a-zA-Z0-9_]+$", examples=["alice"])]
 Email = Annotated[EmailStr, Field(max_length=MAX_EMAIL, examples=["alice@example.com"]), AfterValidator(_key_fits)]
 Age = Annotated[int, Field(ge=1, le=120, examples=[42]), BeforeValidator(_no_truth_value)]
 Locale = Annotated[

@@ -13,7 +13,6 @@ from sqlmodel._compat import SQLModelConfig
 from userapi.models.base import TABLE_OPTIONS, Model
 from userapi.models.fields import (
     MAX_EMAIL,
-    MAX_USERNAME,
     Age,
     CurrentPassword,
     Email,
@@ -21,8 +20,6 @@ from userapi.models.fields import (
     Password,
     Timestamp,
     Username,
-    canonical,
-    claim_start,
     key_type,
     now,
 )
@@ -59,7 +56,7 @@ class _Account(UserBase, _Identified):
 
 
 class User(_Account, table=True):
-    """A row of `users`; the keys carry the unique indexes. An address may be merely claimed (`claim_start`)."""
+    """A row of `users`; the keys carry the unique indexes."""
 
     __tablename__: ClassVar[Any] = "users"
     __table_args__: ClassVar[Any] = (
@@ -69,17 +66,10 @@ class User(_Account, table=True):
         TABLE_OPTIONS,
     )
 
-    username_key: str = Column(sa_type=key_type(MAX_USERNAME), unique=True)
+    username_key: str = Column(sa_type=key_type(20), unique=True)
     email_key: str = Column(sa_type=key_type(MAX_EMAIL), unique=True)
     hashed_password: str = Column(max_length=100)
     version: int = 1  # grows with every change
-
-    def set_keys(self, *, claims: bool | None = None) -> None:
-        """Make the keys of the names; `claims` says whether the address is only claimed, None: as before."""
-        self.username_key, email_key = canonical(self.username), canonical(self.email)
-        if claims is None:
-            claims = " " in self.email_key
-        self.email_key = claim_start(self.email) + self.username_key if claims else email_key
 
 
 class UserPublic(_Account):

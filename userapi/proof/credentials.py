@@ -6,7 +6,7 @@ import sqlalchemy
 from sqlalchemy import ColumnElement, Connection
 from sqlmodel import col
 
-from userapi.models import User, canonical, claim_start
+from userapi.models import MAX_EMAIL, User, canonical
 
 _CREDENTIALS = sqlalchemy.select(
     col(User.id),
@@ -43,16 +43,36 @@ def find(connection: Connection, login: str) -> Credentials | None:
     found = connection.execute(wanted).one_or_none()
     if found is None:
         return None
-    if key not in found[4:] and not found.email_key.startswith(claim_start(key)):  # MySQL ignores trailing spaces
+    if key not in found[4:] and not found.email_key.startswith(_claim_start(key)):  # MySQL ignores trailing spaces
         return None
     verified = found.email_verified_at is not None
     return Credentials(found.id or 0, found.hashed_password, found.is_active, verified)
 
 
+def set_keys(user: User, *, claims: bool | None = None) -> None:
+    """Make the unique keys of a user's names. `claims`: the address is not its own yet; None: that stays as it is.
+
+    The key of a claim has the username behind the address, after a space, so there may be many of one address.
+    """
+    user.username_key = canonical(user.username)
+    if claims is None:
+        claims = is_claim(user)
+    user.email_key = _claim_start(user.email) + user.username_key if claims else canonical(user.email)
+
+
+def is_claim(user: User) -> bool:
+    """Tell whether a user only claims its address, and loses it to whoever verifies it."""
+    return " " in user.email_key  # which no address has
+
+
 def claims(email: str) -> ColumnElement[bool]:
     """Return what picks the users who claim an address without having verified it."""
-    start = claim_start(email)
+    start = _claim_start(email)
     return (col(User.email_key) > start) & (col(User.email_key) < start[:-1] + "!")
+
+
+def _claim_start(email: str) -> str:
+    return canonical(email)[: MAX_EMAIL - 21] + " "  # a username has at most 20 characters
 
 
 def dearest_cost(connection: Connection) -> int | None:

@@ -13,6 +13,7 @@ from userapi.recovery.routes import Forgot
 from userapi.users import rules as users
 
 router = pages.router()
+routers = [routes.router, router]  # what this capability serves
 
 
 @router.get("/account/forgot")

@@ -9,6 +9,7 @@ from userapi.kit.web import openapi
 from userapi.kit.web.dependencies import NOT_CROSS_SITE, ClientDep, DatabaseDep
 from userapi.models import UserPublic, UserRegister
 from userapi.registration.languages import preferred
+from userapi.registration.rules import require_unverified
 from userapi.registration.settings import RegistrationSettings
 from userapi.security.throttle import Throttle
 from userapi.users import answers, rules
@@ -51,13 +52,16 @@ async def register(
     new.locale = new.locale or preferred(request.headers.get("accept-language"))
     services = request.app.state.services
 
+    verification = services.settings.email_verification
+
     async def admit() -> None:
+        if verification == "on":
+            await database.read(require_unverified, new.email)
         throttle: Throttle | None = services.throttle
         if throttle is not None:
             await throttle.register(client.ip, services.settings.registrations_per_hour)
 
-    hashed_password = await prepare.user(new, client, admit)
-    verification = services.settings.email_verification
+    hashed_password = await prepare.user(new, client, admit, email=verification == "off")
     made = await database.write(rules.create, new, hashed_password, claims=verification != "off")
     return (
         JSONResponse(Registered().model_dump(), 202) if verification == "required" else answers.created(made, request)

@@ -9,6 +9,7 @@ from sqlmodel import Session
 from userapi.errors import ApiError, ErrorCode
 from userapi.kit.announcements import Announcement, announce
 from userapi.models import User, UserRow, now, row_of
+from userapi.proof import credentials
 from userapi.security.strength import refuse_guessable
 from userapi.sessions import generations
 from userapi.sessions import rules as sessions
@@ -177,7 +178,7 @@ def _apply(db: Session, user: User, differing: Mapping[str, Any], new_password: 
         user.pending_email = None  # who asked for it may be why there is a new password
         user.hashed_password = new_password.hashed_password
     user.sqlmodel_update(dict(differing))
-    user.set_keys()
+    credentials.set_keys(user)
     if new_password is not None:
         refuse_guessable(new_password.password, user.username, user.email)
     user.updated_at = now()

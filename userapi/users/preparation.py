@@ -10,7 +10,6 @@ from userapi.proof.password_check import PasswordCheck
 from userapi.security.hashing import Passwords
 from userapi.security.strength import Strength
 from userapi.sessions.rules import Caller
-from userapi.settings import CoreSettings
 from userapi.users import rules
 from userapi.users.changes import Change, NewPassword
 from userapi.users.rules import Version
@@ -19,22 +18,24 @@ from userapi.users.rules import Version
 class Preparation:
     """Checks and hashes passwords before users are made or changed."""
 
-    def __init__(
-        self,
-        settings: CoreSettings,
-        database: Database,
-        passwords: Passwords,
-        strength: Strength,
-        check: PasswordCheck,
-    ) -> None:
+    verify_email = False  # a capability that verifies addresses sets it
+
+    def __init__(self, database: Database, passwords: Passwords, strength: Strength, check: PasswordCheck) -> None:
         """Hash with `passwords`, refuse by `strength`, and prove current passwords with `check`."""
-        self._verification = settings.email_verification
         self._database, self._passwords, self._strength, self._check = database, passwords, strength, check
 
-    async def user(self, new: UserRegister, client: Client, admit: Callable[[], Awaitable[None]] | None = None) -> str:
-        """Return the hash of a new user's password; `admit`, of whoever registers, may refuse before it is.
+    async def user(
+        self,
+        new: UserRegister,
+        client: Client,
+        admit: Callable[[], Awaitable[None]] | None = None,
+        *,
+        email: bool = True,
+    ) -> str:
+        """Return the hash of a new user's password; `admit` may refuse before anything is hashed.
 
-        A name that is taken is told before its password costs anything; the unique index decides in the end.
+        A name that is taken is told before its password costs anything; the unique index decides in the end. `email`
+        says whether that of the address is.
 
         Raises:
             ApiError: username_taken, email_taken, overloaded, database_unavailable, and what `Strength.require` says.
@@ -42,7 +43,7 @@ class Preparation:
         invited = isinstance(new, UserCreate) and new.send_invitation and not new.password
         if not invited:
             await self._strength.require(new.password, new.username, new.email)
-        await self._database.read(rules.require_free, new, self._verification if admit is not None else "off")
+        await self._database.read(rules.require_free, new, email=email)
         if admit is not None:
             await admit()
         if invited:
@@ -58,7 +59,7 @@ class Preparation:
             ApiError: current_password_required, current_password_incorrect, too_many_attempts, overloaded,
                 database_unavailable, user_not_found, and what `Strength.require` says of the new password.
         """
-        change = Change(user_id, caller, fields, version, verify_email=self._verification != "off")
+        change = Change(user_id, caller, fields, version, verify_email=self.verify_email)
         password = fields.get("password")
         if password:
             self._strength.require_form(password)

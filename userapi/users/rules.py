@@ -58,10 +58,8 @@ def any_user(connection: Connection) -> bool:
     return connection.execute(sqlalchemy.select(col(User.id)).limit(1)).first() is not None
 
 
-def require_free(connection: Connection, new: UserRegister, verification: str = "off") -> None:
-    """Check that neither name of a new user is taken, as far as can be told now.
-
-    With `verification` of whoever registers, an address is taken if it is verified; with `required` it is not told.
+def require_free(connection: Connection, new: UserRegister, *, email: bool = True) -> None:
+    """Check that neither name of a new user is taken, or only the username, as far as can be told now.
 
     Raises:
         ApiError: username_taken, email_taken; the username is reported first.
@@ -69,9 +67,7 @@ def require_free(connection: Connection, new: UserRegister, verification: str = 
     if credentials.find(connection, new.username) is not None:
         raise ApiError(ErrorCode.USERNAME_TAKEN)
     holder = sqlalchemy.select(col(User.id)).where(col(User.email_key) == canonical(new.email))
-    if verification == "on":
-        holder = holder.where(col(User.email_verified_at).is_not(None))
-    if verification != "required" and connection.execute(holder).first() is not None:
+    if email and connection.execute(holder).first() is not None:
         raise ApiError(ErrorCode.EMAIL_TAKEN)
 
 
@@ -88,7 +84,7 @@ def create(db: Session, new: UserRegister, hashed_password: str, *, claims: bool
         email_verified_at=now() if by_admin is not None and by_admin.email_verified else None,
         hashed_password=hashed_password,
     )
-    user.set_keys(claims=claims)
+    credentials.set_keys(user, claims=claims)
     db.add(user)
     flush(db, user)
     announce(db, UserCreated(user.id or 0, user.is_admin, (hashed_password == UNUSABLE) or None))

@@ -12,6 +12,7 @@ from userapi.verification import routes, rules
 from userapi.verification.routes import LinkToken
 
 router = pages.router()
+routers = [routes.router, router]  # what this capability serves
 
 
 @router.get("/account/verify")

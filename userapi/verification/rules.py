@@ -33,14 +33,15 @@ def listen(services: Any) -> None:
     def created(db: Session, made: UserCreated) -> None:
         if not made.invited:
             user = db.get_one(User, made.user_id)
-            _ask(db, dependencies.context(services, counted=" " in user.email_key), user)
+            _ask(db, dependencies.context(services, counted=credentials.is_claim(user)), user)
 
     def requested(db: Session, change: EmailChangeRequested) -> None:
         user = db.get_one(User, change.user_id)
         _ask_change(db, dependencies.context(services, counted=change.by == user.id), user)
 
-    services.announcements.inside_unit(EmailChangeRequested, requested)
     if services.settings.email_verification != "off":
+        services.preparation.verify_email = True
+        services.announcements.inside_unit(EmailChangeRequested, requested)
         services.announcements.inside_unit(UserCreated, created)
 
 

@@ -9,7 +9,7 @@ log = logging.getLogger(__name__)
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-served_at: ContextVar[str | None] = ContextVar("served_at", default=None)  # the URL of the socket that was asked
+socket: ContextVar[tuple[str, int | None] | None] = ContextVar("socket", default=None)  # that a request came to
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _warned = False
@@ -40,12 +40,6 @@ def network(text: str | None) -> str | None:
     if found is None:
         return None
     return str(found) if found.version == 4 else str(ipaddress.ip_network((found, 64), strict=False))
-
-
-def note_socket(scope: Any) -> None:
-    """Take note of the socket that a request came to."""
-    host, port = scope.get("server") or (None, None)
-    served_at.set(f"http://[{host}]:{port}" if ":" in (host or "") else f"http://{host}:{port}" if port else None)
 
 
 class Exempt:

@@ -61,7 +61,7 @@ class Edge:
         start = time.perf_counter()
         request_id = _request_id(scope)
         logs.begin_request(request_id, scope["client"][0][:64] if scope["client"] else None)
-        addresses.note_socket(scope)
+        addresses.socket.set(scope.get("server"))
         addresses.warn_of_untrusted(scope)
 
         async def sending(message: Message) -> None:
