@@ -1,7 +1,6 @@
 """The documentation's pages, in a real browser without the Internet."""
 
 import json
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,24 +11,13 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
+from tests.support.browser import chromium
 from tests.support.client import Api
-from tests.support.databases import ON_SQLITE, skip_without
+from tests.support.databases import ON_SQLITE
 from tests.support.openapi import openapi
 from tests.support.people import ADMIN_PASSWORD
 
 SECONDS = 30
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-    "--window-size=1400,2000",
-]
 
 
 def read_log(driver: webdriver.Chrome, name: str) -> list[dict[str, Any]]:
@@ -116,18 +104,8 @@ class Page:
 
 @pytest.fixture(scope="module")
 def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
-    browser = shutil.which("chromium") or shutil.which("google-chrome")
-    chromedriver = shutil.which("chromedriver")
-    if browser is None or chromedriver is None:
-        skip_without("browser", "there is no chromium with its chromedriver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = browser
-    for flag in [*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('browser')}"]:
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
-    driver = webdriver.Chrome(options, webdriver.ChromeService(chromedriver))
-    yield driver
-    driver.quit()
+    with chromium(tmp_path_factory.mktemp("browser")) as driver:
+        yield driver
 
 
 @pytest.fixture
