@@ -1,7 +1,6 @@
 """Who forgot a password gets back in, and nobody else does."""
 
 from concurrent.futures import ThreadPoolExecutor
-from json import dumps
 from typing import Any
 
 import pytest
@@ -35,10 +34,8 @@ class TestForgot:
         off.api.new_user(name)
         idle = off.api.new_user(f"i{name}")
         off.api.admin.patch(f"/users/{idle['id']}", json={"is_active": False})
-        logins = ["nobody", "no@example.com", name, name, f"{name}@example.com", f"i{name}", "\0", "\ud800", "x" * 200]
-        json = {"Content-Type": "application/json"}
-        bodies = [dumps({"login": login}) for login in logins]
-        answers = [off.http.post("/password/forgot", content=body, headers=json) for body in bodies]
+        logins = ["nobody", "no@example.com", name, name, f"{name}@example.com", f"i{name}", "\0", "x" * 200]
+        answers = [off.post("/password/forgot", login=login) for login in logins]
         assert {answer.status_code for answer in answers} == {202}
         assert len({answer.text for answer in answers}) == 1
         assert len(off.mails(f"{name}@example.com", "reset")) == 1

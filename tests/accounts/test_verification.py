@@ -51,7 +51,7 @@ class TestVerify:
         assert_refused(on.post("/email/verify", token=before), "invalid_code")
         assert on.post("/email/verify", token=token).status_code == 204
         assert actor.post("/email/verify/request").status_code == 202  # and there is nothing to send
-        assert on.api.sql("SELECT count(*) FROM one_time_codes WHERE purpose = 'verify_email'") == [(0,)]
+        assert on.api.sql("SELECT count(*) FROM one_time_codes WHERE user_id = :id", id=actor.id) == [(0,)]
 
     def test_five_wrong_codes_end_it(self, on: Accounts, name: str) -> None:
         """S7."""
@@ -174,7 +174,8 @@ class TestChange:
         actor = on.api.log_in(name, NEW_PASSWORD)
         assert actor.user["pending_email"] is None
         assert actor.post("/email/verify/request").status_code == 202
-        assert on.api.sql("SELECT count(*) FROM one_time_codes WHERE purpose = 'change_email'") == [(0,)]
+        codes = "SELECT count(*) FROM one_time_codes WHERE user_id = :id AND purpose = 'change_email'"
+        assert on.api.sql(codes, id=actor.id) == [(0,)]
 
     def test_address_verified_meanwhile_is_taken(self, on: Accounts, name: str) -> None:
         on.verified(name)
