@@ -23,7 +23,8 @@ from tests.support.servers import Server, Shared, serving, shared_server
 
 WORKERS_A_CORE = 2  # tests wait for their service, and the service for them
 # Folders whose tests share what is dear to start: they stay together.
-TOGETHER = ("tests/api/log/", "tests/api/races/", "tests/browser/", "tests/faults/private/")
+_TOGETHER = ("api/log", "api/races", "browser", "clients", "faults/private", "oauth")
+TOGETHER = tuple(f"tests/{folder}/" for folder in _TOGETHER)
 
 _MISSING: pytest.StashKey[list[str]] = pytest.StashKey()
 

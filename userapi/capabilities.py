@@ -1,19 +1,33 @@
 """The one list of what the service can do beyond users and login: here a capability is plugged in, or left out."""
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from typing import Any
 
 import click
 from fastapi import APIRouter
+from sqlalchemy import Connection
 
+from userapi.clients import commands as client_commands
+from userapi.clients import routes as clients
+from userapi.discovery import commands as discovery_commands
+from userapi.discovery import routes as discovery
+from userapi.events import background as events_background
+from userapi.events import routes as events_routes
+from userapi.events import rules as events
+from userapi.events.commands import events as events_command
+from userapi.events.settings import EventSettings
 from userapi.first_admin.settings import FirstAdminSettings
 from userapi.health import routes as health
 from userapi.invitation import pages as invitation_pages
 from userapi.invitation import rules as invitation
 from userapi.mail import commands as mail
 from userapi.mail import runner
+from userapi.metrics import background as metrics
+from userapi.metrics import endpoint, traces
+from userapi.metrics.rules import sessions_alive
+from userapi.metrics.settings import MetricSettings
 from userapi.notices import rules as notices
 from userapi.notices.settings import NoticeSettings
 from userapi.recovery import pages as recovery
@@ -24,7 +38,9 @@ from userapi.verification import pages as verification_pages
 from userapi.verification import rules as verification
 
 
-class Settings(FirstAdminSettings, NoticeSettings, RegistrationSettings, SecuritySettings):
+class Settings(
+    EventSettings, FirstAdminSettings, MetricSettings, NoticeSettings, RegistrationSettings, SecuritySettings
+):
     """All settings: a room that has some is one of the bases here."""
 
 
@@ -38,6 +54,10 @@ class Capability:
     listen: Callable[[Any], None] = lambda _: None  # subscribe to `announcements` of the services, given these
     # Work beside the requests of each worker, given the services: begun before the first request, ended after the last.
     background: Callable[[Any], AbstractAsyncContextManager[None]] | None = None
+    options: Callable[[Settings], Mapping[str, Any]] = lambda _: {}  # of FastAPI
+    # Work of the process of `serve`, given the address it listens on and whether its workers are other processes.
+    beside: Callable[[Settings, str, bool], AbstractContextManager[Any]] = lambda *_: nullcontext()
+    counts: Mapping[str, Callable[[Connection], int]] = field(default_factory=dict)  # gauges of the metrics, by name
 
 
 CAPABILITIES: list[Capability] = [
@@ -48,4 +68,24 @@ CAPABILITIES: list[Capability] = [
     Capability("recovery", routers=lambda _: recovery.routers),
     Capability("verification", routers=lambda _: verification_pages.routers, listen=verification.listen),
     Capability("invitation", routers=lambda _: invitation_pages.routers, listen=invitation.listen),
+    Capability(
+        "events",
+        routers=lambda _: [events_routes.router],
+        commands=[events_command],
+        listen=lambda services: events.listen(services.announcements),
+        background=events_background.work,
+    ),
+    Capability(
+        "metrics",
+        options=traces.options,
+        background=metrics.work,
+        beside=endpoint.served,
+        counts={"sessions_alive": sessions_alive},
+    ),
+    Capability("discovery", routers=lambda _: [discovery.router], commands=[discovery_commands.make_key]),
+    Capability(
+        "clients",
+        routers=lambda _: [clients.router],
+        commands=[client_commands.create_client, client_commands.list_clients, client_commands.delete_client],
+    ),
 ]

@@ -1,8 +1,11 @@
 """The command line: `python -m userapi`."""
 
+import json
 import logging
+import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
+from typing import Any
 
 import click
 import uvicorn
@@ -13,6 +16,7 @@ from userapi.first_admin import rules as first_admin
 from userapi.first_admin.commands import create_admin
 from userapi.kit import commands, logs
 from userapi.kit.database import sqlite_file
+from userapi.main import create_app
 from userapi.proof.commands import unlock
 from userapi.schema import migrations
 from userapi.server.files import connection_limit
@@ -47,9 +51,12 @@ def cli(context: click.Context) -> None:
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="Port to listen on.")
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Processes that serve.")
+@click.option("--root-path", help="Path under which a proxy serves this, in place of ROOT_PATH.")
 @click.option("--reload", is_flag=True, help="Start again when the code changes (development).")
-def serve(host: str, port: int, workers: int, reload: bool) -> None:
+def serve(host: str, port: int, workers: int, root_path: str | None, reload: bool) -> None:
     """Prepare the database and serve."""
+    if root_path is not None:
+        os.environ["ROOT_PATH"] = root_path  # the processes of workers read it there, too
     chosen = commands.refusing(lambda: settings.load(Settings))
     in_memory = chosen.embedded and sqlite_file(chosen.url) is None
     if in_memory and (workers > 1 or reload):
@@ -68,19 +75,22 @@ def serve(host: str, port: int, workers: int, reload: bool) -> None:
         )
     if chosen.docs_enabled:
         click.echo(f"Interactive documentation: http://{'localhost' if host == '0.0.0.0' else host}:{port}/docs")  # noqa: S104
+    with ExitStack() as beside:
+        works = [capability.beside(chosen, host, workers > 1 or reload) for capability in CAPABILITIES]
+        commands.refusing(lambda: [beside.enter_context(work) for work in works])
+        _run(chosen, host=host, port=port, workers=workers, reload=reload)
+
+
+def _run(chosen: Settings, **options: Any) -> None:
     uvicorn.run(
         "userapi.main:app",
         http="userapi.server.protocol:BoundedProtocol",
-        host=host,
-        port=port,
-        workers=workers,
-        reload=reload,
         server_header=False,
         access_log=False,
         log_config=logs.configuration(chosen.log_format),
-        proxy_headers=bool(chosen.forwarded_allow_ips),
-        forwarded_allow_ips=chosen.forwarded_allow_ips,
+        proxy_headers=False,  # the application's own layer reads them
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        **options,
     )
 
 
@@ -94,6 +104,13 @@ def migrate() -> None:
     before, after = commands.run(upgraded)
     moved = f"is at {after} already" if before == after else f"went from {before or 'nothing'} to {after}"
     click.echo(f"The schema {moved}")
+
+
+@cli.command()
+def openapi() -> None:
+    """Write the OpenAPI document to standard output, for generators of clients."""
+    chosen = commands.refusing(lambda: settings.load(Settings))
+    click.echo(json.dumps(create_app(chosen).openapi(), indent=2))
 
 
 @asynccontextmanager

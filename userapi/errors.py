@@ -1,5 +1,6 @@
 """What can go wrong: one table of codes for clients, and the errors that rules raise."""
 
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Self
 
@@ -11,32 +12,36 @@ class ErrorCode(StrEnum):
 
     status: int
     words: str
+    field: str | None  # of the body, if it lies in one
 
-    def __new__(cls, code: str, status: int, words: str) -> Self:
-        """Return a member whose value is the code, with its HTTP status and its words."""
+    def __new__(cls, code: str, status: int, words: str, field: str | None = None) -> Self:
+        """Return a member whose value is the code, with its HTTP status, its words and its field."""
         member = str.__new__(cls, code)
-        member._value_, member.status, member.words = code, status, words
+        member._value_, member.status, member.words, member.field = code, status, words, field
         return member
 
     VALIDATION_ERROR = "validation_error", 422, "Validation failed"
-    PASSWORD_TOO_COMMON = "password_too_common", 422, "The password is one of the commonest"
-    PASSWORD_CONTAINS_USERNAME = "password_contains_username", 422, "The password contains the username"
-    PASSWORD_CONTAINS_EMAIL = "password_contains_email", 422, "The password contains the e-mail address"
-    PASSWORD_TOO_WEAK = "password_too_weak", 422, "The password is too easily guessed"
+    PASSWORD_TOO_COMMON = "password_too_common", 422, "The password is one of the commonest", "password"
+    PASSWORD_CONTAINS_USERNAME = "password_contains_username", 422, "The password contains the username", "password"
+    PASSWORD_CONTAINS_EMAIL = "password_contains_email", 422, "The password contains the e-mail address", "password"
+    PASSWORD_TOO_WEAK = "password_too_weak", 422, "The password is too easily guessed", "password"
     NOT_AUTHENTICATED = "not_authenticated", 401, "Not authenticated"
     INVALID_TOKEN = "invalid_token", 401, "Could not validate credentials"
+    TOKEN_EXPIRED = "token_expired", 401, "The access token has expired"
+    SESSION_ENDED = "session_ended", 401, "The login session has ended"
     INVALID_CREDENTIALS = "invalid_credentials", 401, "Incorrect username or password"
     INVALID_GRANT = "invalid_grant", 400, "The refresh token is invalid or expired"
+    INVALID_CLIENT = "invalid_client", 401, "Unknown client or wrong client secret"
     UNSUPPORTED_GRANT_TYPE = "unsupported_grant_type", 400, "The grant type is neither password nor refresh_token"
     INVALID_REQUEST = "invalid_request", 400, "The parameter token is missing"
     NOT_ENOUGH_PERMISSIONS = "not_enough_permissions", 403, "Not enough permissions"
     RECENT_LOGIN_REQUIRED = "recent_login_required", 403, "Log in again to do this"
     USER_NOT_FOUND = "user_not_found", 404, "User not found"
     SESSION_NOT_FOUND = "session_not_found", 404, "Session not found"
-    USERNAME_TAKEN = "username_taken", 400, "Username already registered"
-    EMAIL_TAKEN = "email_taken", 400, "Email already registered"
-    CURRENT_PASSWORD_REQUIRED = "current_password_required", 400, "Current password required"
-    CURRENT_PASSWORD_INCORRECT = "current_password_incorrect", 400, "Current password incorrect"
+    USERNAME_TAKEN = "username_taken", 400, "Username already registered", "username"
+    EMAIL_TAKEN = "email_taken", 400, "Email already registered", "email"
+    CURRENT_PASSWORD_REQUIRED = "current_password_required", 400, "Current password required", "current_password"
+    CURRENT_PASSWORD_INCORRECT = "current_password_incorrect", 400, "Current password incorrect", "current_password"
     EMAIL_NOT_VERIFIED = "email_not_verified", 400, "The e-mail address must be verified first"
     INVALID_CODE = "invalid_code", 400, "The link or the code is wrong, was used or has expired"
     INVITATION_NOT_FOUND = "invitation_not_found", 404, "The user has no open invitation"
@@ -49,8 +54,8 @@ class ErrorCode(StrEnum):
     DATABASE_UNAVAILABLE = "database_unavailable", 503, "The database is unavailable, try again"
     NOT_READY = "not_ready", 503, "Not ready"
     BAD_REQUEST = "bad_request", 400, "Bad request"
-    NOT_FOUND = "not_found", 404, "Not found"
-    METHOD_NOT_ALLOWED = "method_not_allowed", 405, "Method not allowed"
+    NOT_FOUND = "not_found", 404, "Not Found"
+    METHOD_NOT_ALLOWED = "method_not_allowed", 405, "Method Not Allowed"
     PAYLOAD_TOO_LARGE = "payload_too_large", 413, "Content Too Large"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type", 415, "The body's media type is not supported"
     INTERNAL_ERROR = "internal_error", 500, "Internal server error"
@@ -65,16 +70,29 @@ class ApiError(Exception):
         words: str | None = None,
         *,
         loc: tuple[str, ...] = (),
+        rule: str | None = None,
+        limits: Mapping[str, int] | None = None,
         retry_after: int = RETRY_SECONDS,
         max_age: int = 0,
     ) -> None:
         """Raise `code` with its own words or `words`.
 
-        `loc` names the offending part of the request, as ("body", "password"); a 422 needs it. `retry_after` is in
-        seconds and told with 429 and 503, `max_age`, how old a login may be, with `recent_login_required`.
+        `loc` names the offending part of the request, as ("body", "password"), if it is not the code's field; where
+        the code is validation_error, `rule` names the broken rule and `limits` its bounds. `retry_after` is in seconds
+        and told with 429 and 503, `max_age`, how old a login may be, with `recent_login_required`.
         """
         super().__init__(words or code.words)
-        self.code, self.loc, self.retry_after, self.max_age = code, loc, retry_after, max_age
+        self.code, self.rule, self.limits = code, rule or code.value, limits or {}
+        self.loc = loc or (("body", code.field) if code.field else ())
+        self.retry_after, self.max_age = retry_after, max_age
+        self.others: Sequence[ApiError] = ()  # told by the same answer
+
+
+def refuse(errors: Sequence[ApiError]) -> None:
+    """Raise the first of these errors, if there is any; its answer tells the others, too."""
+    if errors:
+        errors[0].others = errors[1:]
+        raise errors[0]
 
 
 class DatabaseUnavailable(ApiError):

@@ -12,17 +12,18 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from userapi import __version__, settings
 from userapi.capabilities import CAPABILITIES, Settings
-from userapi.documentation import pages
+from userapi.documentation import document, pages, root
 from userapi.errors import Refusal
 from userapi.kit import logs
 from userapi.kit.web import problems
 from userapi.kit.web.edge import BodyLimit, Edge, LastResort
 from userapi.login import routes as login
+from userapi.server.forwarded import Forwarded
 from userapi.services import Services
 from userapi.sessions import routes as sessions
 from userapi.users import routes as users
 
-EXPOSED_HEADERS = ["Location", "Retry-After", "ETag", "Link", "X-Total-Count", "X-Request-ID"]
+EXPOSED_HEADERS = ["Location", "Retry-After", "ETag", "Link", "X-Total-Count", "X-Request-ID", "WWW-Authenticate"]
 
 
 def create_app(settings: Settings, tell: Callable[[str], None] = lambda _: None) -> FastAPI:
@@ -44,25 +45,34 @@ def create_app(settings: Settings, tell: Callable[[str], None] = lambda _: None)
 
     app = FastAPI(
         title="userapi",
-        summary="User accounts: login, administration, self-service",
         version=__version__,
+        **document.ABOUT,
         lifespan=lifespan,
         openapi_url="/openapi.json" if settings.docs_enabled else None,
         docs_url=None,  # see `pages`
         redoc_url=None,
         redirect_slashes=False,
-        telemetry={"tracing": False, "metrics": False, "logs": False},  # looked for at every request
+        **_options(settings),
     )
     problems.install(app)
-    for router in (users.router, sessions.router, login.router):
+    for router in (root.router, users.router, sessions.router, login.router):
         app.include_router(router)
     for capability in CAPABILITIES:
         for router in capability.routers(settings):
             app.include_router(router)
+    document.install(app, composition=settings.password_composition)
     if settings.docs_enabled:
         pages.install(app)
     _add_layers(app, settings)
     return app
+
+
+def _options(settings: Settings) -> dict[str, Any]:
+    """Return what capabilities ask of FastAPI. Without one that traces, it need not look for telemetry all the time."""
+    options: dict[str, Any] = {"telemetry": {"tracing": False, "metrics": False, "logs": False}}
+    for capability in CAPABILITIES:
+        options |= capability.options(settings)
+    return options
 
 
 def _add_layers(app: FastAPI, settings: Settings) -> None:
@@ -71,8 +81,11 @@ def _add_layers(app: FastAPI, settings: Settings) -> None:
     app.add_middleware(LastResort)
     if settings.cors_origins:
         cors: dict[str, Any] = {"allow_methods": ["*"], "allow_headers": ["*"], "expose_headers": EXPOSED_HEADERS}
-        app.add_middleware(CORSMiddleware, allow_origins=settings.cors_origins, **cors)
+        cors["allow_credentials"] = "*" not in settings.cors_origins  # cookies are for origins with a name
+        app.add_middleware(CORSMiddleware, allow_origins=settings.cors_origins, max_age=settings.cors_max_age, **cors)
     app.add_middleware(Edge)
+    if settings.forwarded_allow_ips or settings.root_path:
+        app.add_middleware(Forwarded, trusted=settings.forwarded_allow_ips, root_path=settings.root_path)
     app.add_middleware(_PlainRefusal)
 
 

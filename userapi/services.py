@@ -17,6 +17,7 @@ from userapi.proof.password_check import PasswordCheck
 from userapi.schema import migrations
 from userapi.security.hashing import Passwords
 from userapi.security.key_file import signing_keys
+from userapi.security.key_pairs import key_pairs_of
 from userapi.security.keyring import Keyring
 from userapi.security.strength import Strength
 from userapi.security.throttle import Throttle
@@ -42,6 +43,7 @@ class Services:
             self.throttle = Throttle(settings.throttle_storage_url, settings.forwarded_allow_ips)
         self.password_check = PasswordCheck(self.database, self.passwords, self.throttle, self.announcements)
         self.preparation = Preparation(self.database, self.passwords, self.strength, self.password_check)
+        self.counts = {name: count for capability in CAPABILITIES for name, count in capability.counts.items()}
         self.announcements.after_commit(Announcement, _log)
         first_admin.listen(self.announcements)
         for capability in CAPABILITIES:
@@ -61,9 +63,10 @@ class Services:
         """Return what signs and checks tokens, once the service is prepared.
 
         Raises:
-            Refusal: The key file holds no key that may be used.
+            Refusal: A key file holds no key that may be used.
         """
-        return Tokens(self._keys, self._issuer)
+        key_pairs = key_pairs_of(self.settings.signing_key_files)
+        return Tokens(self._keys, self._issuer, key_pairs, self.settings.issuer_url)
 
     @cached_property
     def _keys(self) -> list[str]:
@@ -72,7 +75,7 @@ class Services:
     @cached_property
     def login(self) -> Login:
         """Return what grants tokens."""
-        return Login(self.settings, self.database, self.passwords, self.tokens, self.password_check, self.announcements)
+        return Login(self.settings, self.database, self.passwords, self.tokens, self.password_check)
 
     async def __aenter__(self) -> Self:
         """Return itself."""

@@ -49,8 +49,16 @@ class CoreSettings(BaseSettings):
     migrate_on_start: bool | None = Field(
         None, description="Bring the schema to head before serving; unset: yes on SQLite, no elsewhere"
     )
+    root_path: str = Field(
+        "",
+        pattern=r"^(/[\w.~-]+)*$",
+        description="Path under which a proxy serves this, as `/api`, whether it cuts that off or not",
+    )
     cors_origins: Annotated[list[str], NoDecode] = Field(
         [], description="Origins that browsers may call from, separated by commas; `*` for any"
+    )
+    cors_max_age: int = Field(
+        7200, ge=0, le=86_400, description="How long browsers may remember that, in seconds; Chromium's most is 7200"
     )
 
     docs_enabled: bool = Field(True, description="Whether there are `/docs`, `/redoc` and `/openapi.json`")

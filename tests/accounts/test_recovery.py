@@ -69,7 +69,7 @@ class TestReset:
         proof = {"token": token} if by == "token" else {"login": login, "code": code.lower().replace("-", " ")}
         answer = off.post("/password/reset", **proof, new_password=NEW_PASSWORD)
         assert (answer.status_code, answer.content) == (204, b"")
-        assert_refused(actor.get("/users/me"), "invalid_token")
+        assert_refused(actor.get("/users/me"), "session_ended")
         assert_refused(off.login(name, PASSWORD), "invalid_credentials")
         assert off.login(name, NEW_PASSWORD).status_code == 200
         assert "password" in off.mails(f"{name}@example.com", "forgot")[-1]["Subject"]

@@ -135,7 +135,7 @@ class TestChange:
             on.post("/password/forgot", login=name)
             reset = on.token(new, "reset")
         assert on.post("/email/undo", token=undo).status_code == 204
-        assert_refused(actor.get("/users/me"), "invalid_token")
+        assert_refused(actor.get("/users/me"), "session_ended")
         again = on.api.log_in(name)
         assert (again.user["email"], again.user["pending_email"]) == (old, None)
         assert_refused(on.post("/email/verify", token=verify), "invalid_code")
@@ -223,7 +223,7 @@ class TestPrehijacking:
         for login in (address, stranger):
             assert_refused(accounts.login(login, PASSWORD), "invalid_credentials")
         if session is not None:
-            assert_refused(session.get("/users/me"), "invalid_token")
+            assert_refused(session.get("/users/me"), "session_ended")
         assert accounts.api.sql("SELECT count(*) FROM users WHERE email = :email", email=address) == [(1,)]
 
     def test_owner_recovers_the_account_of_a_stranger(self, on: Accounts, name: str) -> None:
@@ -237,7 +237,7 @@ class TestPrehijacking:
         on.post("/password/forgot", login=address)
         answer = on.post("/password/reset", token=on.token(address, "reset"), new_password=NEW_PASSWORD)
         assert answer.status_code == 204
-        assert_refused(stranger.get("/users/me"), "invalid_token")
+        assert_refused(stranger.get("/users/me"), "session_ended")
         assert_refused(on.login(name), "invalid_credentials")
         assert_refused(on.post("/email/verify", token=trojan), "invalid_code")
         assert on.api.sql("SELECT count(*) FROM known_devices WHERE user_id = :id", id=stranger.id) == [(0,)]
@@ -255,7 +255,7 @@ class TestPrehijacking:
         assert on.register(name, address, password=NEW_PASSWORD).status_code == 201
         assert on.login(address, PASSWORD).status_code == 200  # it holds the address until then
         assert on.post("/email/verify", login=name, code=on.code(address, "verify", 2)).status_code == 204
-        assert_refused(actor.get("/users/me"), "invalid_token")
+        assert_refused(actor.get("/users/me"), "session_ended")
         assert on.api.log_in(address, NEW_PASSWORD).user["username"] == name
         assert on.login(f"s{name}", PASSWORD).status_code == 200
 

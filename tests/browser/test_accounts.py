@@ -8,7 +8,7 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
-from tests.support.browser import chromium
+from tests.support.browser import SECONDS
 from tests.support.client import Api, client_of
 from tests.support.databases import ON_SQLITE, new_database
 from tests.support.mail import MailServer, code_in, mail_server, text_of
@@ -16,8 +16,6 @@ from tests.support.people import NEW_PASSWORD, PASSWORD
 from tests.support.processes import wait_until
 from tests.support.schema import migrate
 from tests.support.servers import serving
-
-SECONDS = 30
 
 
 class Walk:
@@ -55,12 +53,6 @@ class Walk:
 
     def text(self) -> str:
         return self.driver.find_element(By.TAG_NAME, "body").text
-
-
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
-    with chromium(tmp_path_factory.mktemp("browser")) as driver:
-        yield driver
 
 
 @pytest.fixture

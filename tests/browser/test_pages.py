@@ -1,7 +1,6 @@
 """The documentation's pages, in a real browser without the Internet."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,19 +10,12 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
-from tests.support.browser import chromium
-from tests.support.client import Api
+from tests.support.browser import SECONDS, read_log
+from tests.support.client import Api, client_of
 from tests.support.databases import ON_SQLITE
 from tests.support.openapi import openapi
 from tests.support.people import ADMIN_PASSWORD
-
-SECONDS = 30
-
-
-def read_log(driver: webdriver.Chrome, name: str) -> list[dict[str, Any]]:
-    """What the browser has logged since the last time."""
-    entries: list[dict[str, Any]] = driver.get_log(name)  # type: ignore[no-untyped-call]  # selenium's own gap
-    return entries
+from tests.support.servers import Shared
 
 
 class Page:
@@ -102,15 +94,11 @@ class Page:
         assert not [message for message in severe if "Content Security Policy" not in message]
 
 
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
-    with chromium(tmp_path_factory.mktemp("browser")) as driver:
-        yield driver
-
-
 @pytest.fixture
 def page(driver: webdriver.Chrome, api: Api) -> Page:
     driver.get("about:blank")
+    storage = {"origin": api.server.base_url, "storageTypes": "local_storage"}  # where a login is kept
+    driver.execute_cdp_cmd("Storage.clearDataForOrigin", storage)
     read_log(driver, "performance")
     read_log(driver, "browser")
     return Page(driver, api)
@@ -128,7 +116,7 @@ class TestPages:
 
     def test_redoc_shows_the_api_and_loads_nothing_from_elsewhere(self, page: Page) -> None:
         page.open("/redoc")
-        page.wait_for_text("Create User")
+        page.wait_for_text("Make a user")
         page.assert_nothing_from_elsewhere()
 
     def test_one_can_log_in_read_oneself_and_make_a_user(self, page: Page) -> None:
@@ -148,3 +136,45 @@ class TestPages:
         page.find("#oauth_password", dialog).send_keys("Wrong-Horse-7")
         page.click(".auth-btn-wrapper button.authorize", dialog)
         page.find(".errors", dialog)
+
+    def test_login_outlives_a_reload(self, page: Page) -> None:
+        page.open("/docs")
+        page.log_in("admin", ADMIN_PASSWORD)
+        page.driver.refresh()
+        assert page.try_out("read_user", user_id="me") == (200, page.api.admin.user)
+
+    def test_small_window_is_enough_to_log_in(self, page: Page) -> None:
+        """Nothing needs scrolling, and nothing is asked for that the service has no use for."""
+        size = page.driver.get_window_size()
+        page.driver.set_window_size(800, 600)
+        try:
+            page.open("/docs")
+            page.find("#operations-users-read_user")
+            page.driver.execute_script("window.scrollTo(0, document.body.scrollHeight)")
+            page.find(".auth-wrapper .authorize").click()  # as a person would: it must be in sight
+            dialog = page.find(".dialog-ux")
+            page.find("#oauth_username", dialog).send_keys("admin")
+            page.find("#oauth_password", dialog).send_keys(ADMIN_PASSWORD)
+            button = page.find(".auth-btn-wrapper button.authorize", dialog)
+            height = page.driver.execute_script("return innerHeight")
+            assert 0 <= button.rect["y"] - page.driver.execute_script("return scrollY") < height - button.rect["height"]
+            for text in ("Scopes are used", "client_id", "client_secret"):
+                assert text not in dialog.text
+            button.click()
+            page.find(".auth-btn-wrapper button[aria-label='Remove authorization']", dialog)
+        finally:
+            page.driver.set_window_size(size["width"], size["height"])
+
+    def test_root_leads_there(self, page: Page) -> None:
+        page.open("/")
+        page.find(".auth-wrapper .authorize")
+        assert page.driver.current_url == f"{page.api.server.base_url}/docs"
+
+    def test_docs_work_under_a_path(self, page: Page, shared: Shared, kind: str) -> None:
+        """Its files, the login and the requests are all found below it."""
+        with client_of(shared.service(kind, ROOT_PATH="/api")) as api:
+            page = Page(page.driver, api)
+            page.open("/api/docs")
+            page.log_in("admin", ADMIN_PASSWORD)
+            assert page.try_out("read_user", user_id="me") == (200, api.admin.user)
+            page.assert_nothing_from_elsewhere()

@@ -110,7 +110,7 @@ class TestLock:
         for _ in range(5):
             mailing.http.post("/token", data={"username": name, "password": WRONG_PASSWORD})
         locked = [line for line in map(parsed, list(mailing.server.output)) if line]
-        assert sum(line["message"] == "account_locked" for line in locked) >= 2
+        assert sum(line["message"] == "login_locked" for line in locked) >= 2
         assert kinds(mailing, name) == ["account_locked"]
 
     @ON_SQLITE

@@ -22,12 +22,14 @@ LAYERS = [
     {"proof"},
     {"listing"},
     {"users"},
+    {"cookies"},
     {"login", "first_admin", "mailboxes"},
     {"mail"},  # the one capability that others may import
     set[str](),  # all other capabilities: every folder that is not named
     {"capabilities"},
     {"services"},
-    {"main", "cli"},
+    {"main"},
+    {"cli"},
     {"__main__"},
 ]
 CAPABILITIES = LAYERS.index(set())

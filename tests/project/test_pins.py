@@ -13,6 +13,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[2]
 CONSTRAINTS = (ROOT / ".constraints.txt").read_text()
 PINNED_BY_ANOTHER = {"pydantic-core"}  # pydantic itself requires one version of it
+OPTIONAL = {"opentelemetry"}  # who sets OTEL_EXPORTER_OTLP_ENDPOINT installs it; tests/requirements.txt pins it
 LOCAL = {"userapi", "tests", "alembic"}  # `alembic` is a folder of this project and a library, too
 
 
@@ -71,7 +72,7 @@ class TestPins:
                     imported |= {alias.name.partition(".")[0] for alias in node.names}
                 elif isinstance(node, ast.ImportFrom) and node.module:
                     imported.add(node.module.partition(".")[0])
-        foreign = imported - sys.stdlib_module_names - LOCAL
+        foreign = imported - sys.stdlib_module_names - LOCAL - OPTIONAL
         pinned = {canonicalize_name(pin.name) for pin in RUNTIME} | PINNED_BY_ANOTHER
         providers = packages_distributions()
         unpinned = {

@@ -1,14 +1,14 @@
 """A real browser without the Internet."""
 
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from selenium import webdriver
 
 from tests.support.databases import skip_without
 
+SECONDS = 30
 FLAGS = [
     "--headless",
     "--no-sandbox",
@@ -18,14 +18,13 @@ FLAGS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
     "--window-size=1400,2000",
 ]
 
 
-@contextmanager
-def chromium(profile: Path) -> Iterator[webdriver.Chrome]:
-    """A Chromium that logs what it loads, ended afterwards; the test is skipped without one."""
+def start(profile: Path) -> webdriver.Chrome:
+    """Start a browser with a profile of its own, which logs what it loads; whoever starts it quits it."""
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     chromedriver = shutil.which("chromedriver")
     if browser is None or chromedriver is None:
@@ -35,8 +34,10 @@ def chromium(profile: Path) -> Iterator[webdriver.Chrome]:
     for flag in [*FLAGS, f"--user-data-dir={profile}"]:
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
-    driver = webdriver.Chrome(options, webdriver.ChromeService(chromedriver))
-    try:
-        yield driver
-    finally:
-        driver.quit()
+    return webdriver.Chrome(options, webdriver.ChromeService(chromedriver))
+
+
+def read_log(driver: webdriver.Chrome, name: str) -> list[dict[str, Any]]:
+    """What the browser has logged since the last time."""
+    entries: list[dict[str, Any]] = driver.get_log(name)  # type: ignore[no-untyped-call]  # selenium's own gap
+    return entries

@@ -36,6 +36,7 @@ class Api:
         with self.server.engine.begin() as connection:
             connection.execute(sa.text("DELETE FROM login_sessions"))
             connection.execute(sa.text("DELETE FROM users"))
+            connection.execute(sa.text("DELETE FROM events"))
             insert_admin(connection)
 
     def sql(self, statement: str, **parameters: Any) -> list[Any]:

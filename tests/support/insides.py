@@ -2,11 +2,14 @@
 
 from userapi.capabilities import Settings
 from userapi.cli import cli
+from userapi.clients import rules as clients
 from userapi.errors import ApiError, DatabaseUnavailable, ErrorCode
+from userapi.events import background as event_work
+from userapi.events import rules as event_rules
 from userapi.kit.announcements import Announcement, Announcements, announce
 from userapi.kit.database import Database
 from userapi.kit.mail.rendering import Renderer
-from userapi.kit.web import addresses
+from userapi.kit.web import addresses, problems
 from userapi.kit.web.client import Client
 from userapi.kit.web.dependencies import client as client_dependency
 from userapi.listing import ListQuery, Page, find_page, finding
@@ -15,9 +18,23 @@ from userapi.mail import rules as mail_rules
 from userapi.mail.rules import Context as MailContext
 from userapi.mail.runner import TEMPLATES, running
 from userapi.main import create_app
-from userapi.models import LoginSession, MailClient, OneTimeCode, OutboxMail, Timestamp, User, canonical, now
+from userapi.models import (
+    Event,
+    EventName,
+    EventPublic,
+    LoginSession,
+    MailClient,
+    OneTimeCode,
+    OutboxMail,
+    Timestamp,
+    User,
+    canonical,
+    now,
+    ocsf,
+)
 from userapi.notices.settings import NOTICES
 from userapi.proof import codes, guards
+from userapi.proof.password_check import LoginFailed
 from userapi.schema import migrations
 from userapi.security.counters import MOST, LocalCounters
 from userapi.security.hashing import FairQueue
@@ -39,10 +56,14 @@ __all__ = [
     "Database",
     "DatabaseUnavailable",
     "ErrorCode",
+    "Event",
+    "EventName",
+    "EventPublic",
     "FairQueue",
     "Keyring",
     "ListQuery",
     "LocalCounters",
+    "LoginFailed",
     "LoginSession",
     "MailClient",
     "MailContext",
@@ -61,8 +82,11 @@ __all__ = [
     "canonical",
     "cli",
     "client_dependency",
+    "clients",
     "codes",
     "create_app",
+    "event_rules",
+    "event_work",
     "find_page",
     "finding",
     "guards",
@@ -72,7 +96,9 @@ __all__ = [
     "mail_rules",
     "migrations",
     "now",
+    "ocsf",
     "outbox",
+    "problems",
     "running",
     "strangers",
 ]

@@ -87,14 +87,19 @@ def listing(api: Api, query: str = "", **parameters: Any) -> list[Row]:
     return listed
 
 
-def links(answer: Any) -> dict[str, str]:
+def links(answer: Any, path: str = "/users") -> dict[str, str]:
     """The targets of a `Link` header by their relation (RFC 8288), each of which must be a relative reference."""
     found = re.findall(r'<([^<>"\s]*)>; rel="(\w+)"', answer.headers["Link"])
     assert ", ".join(f'<{target}>; rel="{relation}"' for target, relation in found) == answer.headers["Link"]
     assert len({relation for _, relation in found}) == len(found)
     for target, _ in found:
-        assert urlsplit(target)[:3] == ("", "", "/users"), target
+        assert urlsplit(target)[:3] == ("", "", path), target
     return {relation: target for target, relation in found}
+
+
+def alone(listed: list[Row]) -> list[Row]:
+    """Users of a list as they are answered one by one: there the version is in the header `ETag`."""
+    return [{name: value for name, value in user.items() if name != "version"} for user in listed]
 
 
 def query_of(target: str) -> dict[str, str]:

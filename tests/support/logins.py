@@ -76,7 +76,7 @@ def alive(api: Api, pair: Pair) -> LoginSession:
 def assert_ended(api: Api, *pairs: Pair) -> None:
     for pair in pairs:
         assert row(api, pair) is None
-        assert_refused(api.http.get("/users/me", headers=bearer(pair["access_token"])), "invalid_token")
+        assert_refused(api.http.get("/users/me", headers=bearer(pair["access_token"])), "session_ended")
         assert_refused(refresh(api, pair["refresh_token"]), "invalid_grant")
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tests.support.client import Actor, Api
-from tests.support.openapi import openapi, operation, operations
+from tests.support.openapi import members, operation, operations
 
 
 def bodies() -> Iterator[tuple[str, str, str, list[str]]]:
@@ -13,8 +13,8 @@ def bodies() -> Iterator[tuple[str, str, str, list[str]]]:
         declared = operation(method, path)
         assert declared
         for media, content in declared.get("requestBody", {}).get("content", {}).items():
-            name = content["schema"]["$ref"].rpartition("/")[2]
-            yield method, path, media, list(openapi()["components"]["schemas"][name]["properties"])
+            fields = {name for schema in members(content["schema"]) for name in schema["properties"]}
+            yield method, path, media, sorted(fields)
 
 
 BODIES = list(bodies())

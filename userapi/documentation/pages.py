@@ -17,6 +17,15 @@ _ONLY_OURS = (
     " font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
+# The button Authorize stays in sight; its dialog fits small windows, and asks for nothing that nobody fills in here.
+_STYLE = """
+.swagger-ui .scheme-container { position: sticky; top: 0; z-index: 2; padding: 8px 0; }
+.swagger-ui .dialog-ux .modal-ux-content { max-height: calc(100vh - 90px); padding: 8px 20px; }
+.swagger-ui .dialog-ux :is(.scope-def, .wrapper:has(> :is([for=password_type], [for^=client_]))) { display: none; }
+.swagger-ui .dialog-ux .auth-container + .auth-container:has(#auth-basic-username) { display: none; }
+.swagger-ui .dialog-ux h4 { margin: 0; }
+"""
+
 
 def install(app: FastAPI) -> None:
     """Add the pages at `/docs` and `/redoc`."""
@@ -33,8 +42,9 @@ async def _docs(request: Request) -> Response:
         swagger_js_url=f"{root}{_FILES}/swagger-ui-bundle.js",
         swagger_css_url=f"{root}{_FILES}/swagger-ui.css",
         swagger_favicon_url=f"{root}{_FILES}/favicon.png",
+        swagger_ui_parameters={"persistAuthorization": True},  # in the browser's local storage, over a reload
     )
-    return _with_policy(request, page)
+    return _with_policy(request, page, ("</head>", f"<style>{_STYLE}</style></head>"))
 
 
 async def _redoc(request: Request) -> Response:

@@ -27,7 +27,8 @@ async def live() -> Health:
     return Health()
 
 
-@router.get("/ready", responses=openapi.responses(ErrorCode.NOT_READY))
+@router.get("/ready")
+@openapi.raises(ErrorCode.NOT_READY)
 async def ready(database: DatabaseDep) -> Health:
     """Tell that the database answers, within 2 s, and its schema is at head."""
     try:

@@ -12,21 +12,12 @@ from userapi.kit.web.client import Client
 from userapi.kit.web.dependencies import NOT_CROSS_SITE, ClientDep, DatabaseDep
 from userapi.mail.dependencies import MailContextDep
 from userapi.mailboxes import proofs
-from userapi.mailboxes.proofs import NewPasswordProof
+from userapi.mailboxes.proofs import NEW_PASSWORD_ERRORS, NewPasswordProof
 from userapi.models import UserId
 from userapi.sessions.caller import AdminDep
 
-router: APIRouter = openapi.router(
-    tags=["invitation"], responses=openapi.responses(ErrorCode.DATABASE_UNAVAILABLE) | openapi.INVALID
-)
-_ADMIN = openapi.responses(
-    ErrorCode.NOT_AUTHENTICATED,
-    ErrorCode.INVALID_TOKEN,
-    ErrorCode.NOT_ENOUGH_PERMISSIONS,
-    ErrorCode.BAD_REQUEST,
-    ErrorCode.USER_NOT_FOUND,
-    ErrorCode.INVITATION_NOT_FOUND,
-)
+router: APIRouter = openapi.router(tags=["invitation"])
+_ADMIN = openapi.raises(ErrorCode.USER_NOT_FOUND, ErrorCode.INVITATION_NOT_FOUND)
 _PATH = "/users/{user_id}/invitation"
 InvitedId = Annotated[UserId, Path(description="The id of a user who was invited")]
 
@@ -37,32 +28,23 @@ class Message(BaseModel):
     message: str = "The invitation is on its way, unless one was sent just now, or five today"
 
 
-@router.post(_PATH, status_code=202, responses=_ADMIN)
+@router.post(_PATH, status_code=202)
+@_ADMIN
 async def send_invitation(user_id: InvitedId, _: AdminDep, database: DatabaseDep, context: MailContextDep) -> Message:
     """Send an invitation again (admins only). It is good for 7 days, and the one before is not any more."""
     await database.write(rules.send_again, context, user_id)
     return Message()
 
 
-@router.delete(_PATH, status_code=204, response_class=Response, responses=_ADMIN)
+@router.delete(_PATH, status_code=204, response_class=Response)
+@_ADMIN
 async def withdraw_invitation(user_id: InvitedId, admin: AdminDep, database: DatabaseDep) -> None:
     """Withdraw an invitation (admins only). The user stays, without a password."""
     await database.write(rules.withdraw, user_id, admin.user.id)
 
 
-@router.post(
-    "/invitation/accept",
-    status_code=204,
-    response_class=Response,
-    dependencies=[NOT_CROSS_SITE],
-    responses=openapi.responses(
-        ErrorCode.CROSS_SITE_REFUSED,
-        ErrorCode.INVALID_CODE,
-        ErrorCode.EMAIL_TAKEN,
-        ErrorCode.TOO_MANY_ATTEMPTS,
-        ErrorCode.OVERLOADED,
-    ),
-)
+@router.post("/invitation/accept", status_code=204, response_class=Response, dependencies=[NOT_CROSS_SITE])
+@openapi.raises(*NEW_PASSWORD_ERRORS)
 async def accept_invitation(body: NewPasswordProof, client: ClientDep, request: Request) -> None:
     """Set the first password, with the mail's `token`, or with `login` and the mail's `code`. It works once."""
     await accept(request.app.state.services, body, client)

@@ -15,9 +15,9 @@ _KEY = "announcements"  # where in the information of a session they are found
 
 @dataclass(frozen=True)
 class Announcement:
-    """Something that happened. A kind is a subclass, whose fields are plain values and no secrets: they are logged.
+    """Something that happened. A kind is a subclass, whose fields are plain values and no secrets.
 
-    What listeners need and no log shall keep is a `field(repr=False)`.
+    They are logged, but for those that are declared with `repr=False`.
     """
 
     @property
@@ -27,7 +27,7 @@ class Announcement:
 
     @property
     def told(self) -> dict[str, Any]:
-        """The fields that have a value and may be logged."""
+        """The fields for the log that have a value."""
         found = {field.name: getattr(self, field.name) for field in fields(self) if field.repr}
         return {name: value for name, value in found.items() if value is not None}
 

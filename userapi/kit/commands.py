@@ -10,6 +10,7 @@ import click
 from pydantic import ValidationError
 
 from userapi.errors import ApiError, Refusal
+from userapi.kit import logs
 
 R = TypeVar("R")
 
@@ -18,9 +19,11 @@ OpenServices = Callable[[], AbstractAsyncContextManager[Any]]  # what the contex
 
 def run(work: Callable[[Any], Coroutine[Any, Any, R]]) -> R:
     """Return what `work(services)` returns; end the process with exit code 1 if it is refused."""
-    open_services: OpenServices = click.get_current_context().obj
+    context = click.get_current_context()
+    open_services: OpenServices = context.obj
 
     async def opened() -> R:
+        logs.command.set(context.info_name)
         async with open_services() as services:
             return await work(services)
 

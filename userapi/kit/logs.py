@@ -12,6 +12,8 @@ LogFormat = Literal["text", "json"]
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 address: ContextVar[str | None] = ContextVar("address", default=None)
+user_agent: ContextVar[str | None] = ContextVar("user_agent", default=None)
+command: ContextVar[str | None] = ContextVar("command", default=None)  # of the operator, by which this is done
 caller: ContextVar[tuple[int, int] | None] = ContextVar("caller", default=None)  # ids of the user and the session
 
 _events = logging.getLogger("userapi.events")
@@ -19,10 +21,11 @@ _SECRETS = re.compile(r"\$2[aby]\$\S+|\beyJ[\w-]+\.[\w.-]+")
 _PLAIN = re.compile(r"[\w./:@{}+-]+")
 
 
-def begin_request(given_id: str, from_address: str | None) -> None:
+def begin_request(given_id: str, from_address: str | None, by_agent: str | None) -> None:
     """Take note of the request that is served from here on, and that nobody is known to have made it yet."""
     request_id.set(given_id)
     address.set(from_address)
+    user_agent.set(by_agent)
     caller.set(None)
 
 

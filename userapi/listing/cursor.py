@@ -1,19 +1,18 @@
 """The orders that users are listed in, and cursors: places in an order, as text that clients hand back."""
 
 import base64
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, Field, TypeAdapter
+from pydantic import Field, TypeAdapter
+from pydantic_core import PydanticCustomError
 from sqlalchemy.sql.elements import KeyedColumnElement
 
-from userapi.models import MAX_EMAIL, User, UserId, column
+from userapi.models import MAX_EMAIL, Instant, User, UserId, column
 
 Sort = Literal["id", "-id", "username", "-username", "email", "-email", "created_at", "-created_at"]
 
 _Name = Annotated[str, Field(max_length=MAX_EMAIL, pattern=r"^[^\x00]*$")]
-_Instant = Annotated[AwareDatetime, Field(ge=datetime(1970, 1, 1, tzinfo=UTC), le=datetime(9000, 1, 1, tzinfo=UTC))]
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,17 +34,18 @@ _ASCENDING = [
     Order("id", (column(User.id),), TypeAdapter(tuple[UserId])),
     Order("username", (column(User.username_key),), TypeAdapter(tuple[_Name])),
     Order("email", (column(User.email_key),), TypeAdapter(tuple[_Name])),
-    Order("created_at", (column(User.created_at), column(User.id)), TypeAdapter(tuple[_Instant, UserId])),
+    Order("created_at", (column(User.created_at), column(User.id)), TypeAdapter(tuple[Instant, UserId])),
 ]
 _DESCENDING = [Order(f"-{order.name}", order.keys, order.key_values, descending=True) for order in _ASCENDING]
 
 SORTED: dict[str, Order] = {order.name: order for order in (*_ASCENDING, *_DESCENDING)}
 BY_ID = SORTED["id"]
 BY_MATCHING_NAME = Order("matched", (column(User.username_key),), TypeAdapter(tuple[_Name]))  # or the address
+BACKWARDS = {order: replace(order, descending=not order.descending) for order in (*SORTED.values(), BY_MATCHING_NAME)}
 
 
 def cursor_at(order: Order, keys: tuple[Any, ...]) -> str:
-    """Return the cursor of the users that follow the one with these values of the order's keys."""
+    """Return the cursor of the users that follow, or precede, the one with these values of the order's keys."""
     plain = order.name.encode() + b":" + order.key_values.dump_json(keys)
     return base64.urlsafe_b64encode(plain).decode().rstrip("=")
 
@@ -54,7 +54,7 @@ def keys_at(cursor: str, order: Order) -> tuple[Any, ...]:
     """Return the values of the order's keys that a cursor stands for.
 
     Raises:
-        ValueError: The cursor was made for another order, or not by `cursor_at`.
+        PydanticCustomError: The cursor was made for another order, or not by `cursor_at`.
     """
     try:
         name, _, values = base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True).partition(b":")
@@ -62,5 +62,5 @@ def keys_at(cursor: str, order: Order) -> tuple[Any, ...]:
     except ValueError:
         name = b""
     if name != order.name.encode():
-        raise ValueError("after is not a cursor of this order")
+        raise PydanticCustomError("cursor_invalid", "after or before is not a cursor of this order")
     return keys

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, cast
-from urllib.parse import urlencode
 
-from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, select, union_all
+from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, func, select, union_all
 
+from userapi.kit.web.links import numbered
 from userapi.listing import plans
-from userapi.listing.cursor import BY_ID, BY_MATCHING_NAME, SORTED, cursor_at, keys_at
+from userapi.listing.cursor import BACKWARDS, BY_ID, BY_MATCHING_NAME, SORTED, cursor_at, keys_at
 from userapi.listing.plans import ByMatchingName, Conditions, FewThenSort, Filter, InOrder, Plan, Search
 from userapi.listing.query import MAX_ROWS, Filters, ListQuery
 from userapi.models import User, UserRow, canonical, column
@@ -17,53 +17,61 @@ LAST_CHARACTER = "\U0010ffff"
 
 
 class Page(NamedTuple):
-    """Some users, the cursor of those that follow, if any, and how many there are in all, if that was asked."""
+    """Some users, the cursors of those that follow and precede, if any, and how many there are in all, if asked."""
 
     users: Sequence[UserRow]
     next: str | None
     total: int | None
+    prev: str | None = None
 
 
 def find_page(connection: Connection, query: ListQuery) -> Page:
-    """Return the users of a page or after a cursor."""
+    """Return the users of a page, or after or before a cursor."""
     parameters = _parameters(query)
     plan, counted = _choose(connection, query, parameters)
     names_follow = False
     if isinstance(plan, ByMatchingName):
         last_name = connection.scalars(plans.last_name_statement(plan), parameters).first()
         names_follow = last_name is not None
-        parameters["edge"] = last_name if names_follow else parameters["high"]
+        parameters["edge"] = last_name if names_follow else parameters[plan.end]
     rows = connection.execute(plans.page_statement(plan, connection.dialect.name), parameters).all()
     total = connection.scalars(plans.count_statement(counted), parameters).one() if query.total else None
     more = len(rows) > query.page_size or (names_follow and bool(rows))  # some of those names may be gone by now
-    shown = rows[: query.page_size]
-    following = cursor_at(query.order, tuple(shown[-1][len(UserRow._fields) :])) if more else None
-    return Page(cast("Sequence[UserRow]", shown), following, total)  # rows of the same names; to make others costs 5 %
+    backwards = query.before is not None
+    shown = rows[: query.page_size][:: -1 if backwards else 1]
+
+    def cursor(row: Row[Any]) -> str:
+        return cursor_at(query.order, tuple(row[len(UserRow._fields) :]))
+
+    # Ahead, one user more than shown tells; behind a cursor there was somebody.
+    following = cursor(shown[-1]) if shown and (more or backwards) else None
+    preceding = cursor(shown[0]) if shown and (more if backwards else query.after is not None) else None
+    # Rows of the same names as those of a `UserRow`; to make others costs 5 %.
+    return Page(cast("Sequence[UserRow]", shown), following, total, preceding)
 
 
-def links(query: ListQuery, page: Page, path: str) -> str:
-    """Return the `Link` header (RFC 8288) of a page: relative references that keep the filters.
+def places(query: ListQuery, page: Page) -> dict[str, str]:
+    """Return where the pages around a page are: for each relation (RFC 8288) the parameter that leads there.
 
     A client that numbers the pages gets numbers. Another gets a cursor, which costs the same at any depth.
     """
-    kept = ((name, getattr(query, name)) for name in sorted(query.model_fields_set - {"page", "after"}))
-    filters = urlencode({name: str(value).lower() if isinstance(value, bool) else value for name, value in kept})
-
-    def link(relation: str, place: str) -> str:
-        parameters = "&".join(filter(None, (filters, place)))
-        return f'<{path}{parameters and "?"}{parameters}>; rel="{relation}"'
-
-    numbered = "page" in query.model_fields_set
-    found = [link("first", "page=1" if numbered else "")]
-    if numbered and query.page > 1:
-        found.append(link("prev", f"page={query.page - 1}"))
-    if page.next and numbered and (query.page + 1) * query.page_size <= MAX_ROWS:
-        found.append(link("next", f"page={query.page + 1}"))
-    elif page.next:
-        found.append(link("next", f"after={page.next}"))
+    if "page" in query.model_fields_set:
+        found = numbered(query.page, more=bool(page.next) and (query.page + 1) * query.page_size <= MAX_ROWS)
+    else:
+        found = {"first": ""}
+    if page.prev:
+        found["prev"] = f"before={page.prev}"
+    if page.next and "next" not in found:
+        found["next"] = f"after={page.next}"
     if page.total is not None:
-        found.append(link("last", f"page={max(1, -(-page.total // query.page_size))}"))
-    return ", ".join(found)
+        found["last"] = f"page={max(1, -(-page.total // query.page_size))}"
+    return found
+
+
+def kept(query: ListQuery) -> dict[str, Any]:
+    """Return the parameters of a query that those of the pages around share: filters, order and size."""
+    given = ((name, getattr(query, name)) for name in sorted(query.model_fields_set - {"page", "after", "before"}))
+    return {name: value for name, value in given if value is not None}
 
 
 def _parameters(query: ListQuery) -> dict[str, Any]:
@@ -72,22 +80,24 @@ def _parameters(query: ListQuery) -> dict[str, Any]:
     `limit` is one user more than shown, the sign of a next page; `reach` is how many users that is from the beginning,
     and `last` the place of the last of them. `low` and `high` bound a search, `after_0` ... are a cursor's keys.
     """
-    offset = 0 if query.after else (query.page - 1) * query.page_size
+    offset = 0 if query.cursor else (query.page - 1) * query.page_size
     last = offset + query.page_size
     parameters: dict[str, Any] = {"limit": query.page_size + 1, "offset": offset, "reach": last + 1, "last": last}
     if query.q is not None:
         prefix = canonical(query.q.strip())
         parameters |= {"low": prefix, "high": prefix + LAST_CHARACTER}
-    if query.after is not None:
-        parameters |= {f"after_{place}": key for place, key in enumerate(keys_at(query.after, query.order))}
+    if query.cursor is not None:
+        parameters |= {f"after_{place}": key for place, key in enumerate(keys_at(query.cursor, query.order))}
         if query.order is BY_MATCHING_NAME:
-            parameters["after_0"] = max(parameters["after_0"], parameters["low"])
+            nearest = (min, parameters["high"]) if query.before else (max, parameters["low"])
+            parameters["after_0"] = nearest[0](parameters["after_0"], nearest[1])
     return parameters
 
 
 def _choose(connection: Connection, query: ListQuery, parameters: Mapping[str, Any]) -> tuple[Plan, Conditions]:
     """Return how to find the users asked for, and by which conditions to count them all."""
-    after, filters = query.after is not None, tuple(Filter(*item) for item in query.filters.items())
+    after, filters = query.cursor is not None, tuple(Filter(*item) for item in query.filters.items())
+    order = query.order if query.before is None else BACKWARDS[query.order]
     rare, shown = None, filters
     if _needs_guidance(query, connection.dialect.name):
         rare = next((one for one in filters if _few(connection, _PASSING[one.column], {"value": one.value})), None)
@@ -98,11 +108,11 @@ def _choose(connection: Connection, query: ListQuery, parameters: Mapping[str, A
         search = (Search(indexed=_few(connection, _MATCHING, parameters)),)
     plan: Plan
     if query.order is BY_MATCHING_NAME:
-        plan = ByMatchingName(query.order, after, shown)
+        plan = ByMatchingName(order, after, shown)
     elif rare or Search(indexed=True) in search:
-        plan = FewThenSort(query.order, after, (*shown, *search))
+        plan = FewThenSort(order, after, (*shown, *search))
     else:
-        plan = InOrder(query.order, after, (*shown, *search))
+        plan = InOrder(order, after, (*shown, *search))
     return plan, (*counted, *search)
 
 

@@ -79,7 +79,10 @@ Conditions = tuple[Filter | Search, ...]
 
 @dataclass(frozen=True)
 class Plan(ABC):
-    """A way to find the users that fulfil the conditions, in an order, from its beginning or after a cursor."""
+    """A way to find the users that fulfil the conditions, in an order, from its beginning or after a cursor.
+
+    What is before a cursor comes after it in the reverse order.
+    """
 
     order: Order
     after: bool
@@ -122,11 +125,20 @@ class ByMatchingName(Plan):
         reached = [select(found.limit(bindparam("reach")).subquery()) for found in (names, addresses)]
         return _whole(select(union_all(*reached).subquery("both")), self.order)
 
+    @property
+    def end(self) -> str:
+        """Return the parameter that is the search's end, in this direction."""
+        return "low" if self.order.descending else "high"
+
     def range(self, name: ColumnElement[str], end: str) -> Select[Any]:
         """Return the statement for the names in their order, from the cursor or the search's begin to a parameter."""
-        begin = name > bindparam("after_0") if self.after else name >= bindparam("low")
+        if self.order.descending:  # from a cursor backwards
+            bounds, order = (name < bindparam("after_0"), name >= bindparam(end)), desc(name)
+        else:
+            begin = name > bindparam("after_0") if self.after else name >= bindparam("low")
+            bounds, order = (begin, name <= bindparam(end)), asc(name)
         users = select(_ID).add_columns(name.label("key_0"))
-        return _narrowed(users.where(begin, name <= bindparam(end)).order_by(name), self.conditions)
+        return _narrowed(users.where(*bounds).order_by(order), self.conditions)
 
 
 @lru_cache(512)
@@ -138,7 +150,7 @@ def page_statement(plan: Plan, dialect: str) -> Select[Any] | CompoundSelect[Any
 @lru_cache(64)
 def last_name_statement(plan: ByMatchingName) -> Select[Any]:
     """Return the statement for the username that a page and the sign of a next one reach, of usernames alone."""
-    return plan.range(_USERNAME, "high").with_only_columns(_USERNAME).limit(1).offset(bindparam("last"))
+    return plan.range(_USERNAME, plan.end).with_only_columns(_USERNAME).limit(1).offset(bindparam("last"))
 
 
 @lru_cache(256)

@@ -1,13 +1,21 @@
 """What a list may be asked for."""
 
-from typing import Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from userapi.listing.cursor import BY_ID, BY_MATCHING_NAME, SORTED, Order, Sort, keys_at
 from userapi.models import MAX_EMAIL
 
 MAX_ROWS = 2**31 - 1
+
+
+def _none_if_empty(value: Any) -> Any:
+    return None if value == "" else value
+
+
+_OrNone = BeforeValidator(_none_if_empty)  # what a form sends of a field that is left empty
 
 
 class Filters(BaseModel):
@@ -16,8 +24,8 @@ class Filters(BaseModel):
     The filter that fewer users pass as a rule stands before the others.
     """
 
-    is_admin: bool | None = None
-    is_active: bool | None = None
+    is_admin: Annotated[bool | None, _OrNone] = None
+    is_active: Annotated[bool | None, _OrNone] = None
 
 
 class ListQuery(Filters):
@@ -27,9 +35,8 @@ class ListQuery(Filters):
 
     page: int = Field(1, ge=1, description="Counted from 1; page times page_size stays below 2^31")
     page_size: int = Field(10, ge=1, le=100)
-    q: str | None = Field(
+    q: Annotated[str | None, _OrNone] = Field(
         None,
-        min_length=1,
         max_length=MAX_EMAIL,
         pattern=r"^[^\x00]*$",
         description="Start of the username or of the e-mail address, in any letter case",
@@ -40,21 +47,27 @@ class ListQuery(Filters):
     after: str | None = Field(
         None, max_length=2048, description="A cursor from `Link`: the users after it, whatever the depth, as fast"
     )
+    before: str | None = Field(None, max_length=2048, description="As `after`: the users before a cursor")
     total: bool = Field(False, description="Count them all, in `X-Total-Count`")
 
     @model_validator(mode="after")
     def _reachable(self) -> Self:
         if self.page * self.page_size > MAX_ROWS:
-            raise ValueError("page times page_size must stay below 2^31")
-        if self.after is not None:
-            if "page" in self.model_fields_set:
-                raise ValueError("page and after exclude each other")
-            keys_at(self.after, self.order)
+            raise PydanticCustomError("page_out_of_reach", "page times page_size must stay below 2^31")
+        if len(self.model_fields_set & {"page", "after", "before"}) > 1:
+            raise PydanticCustomError("pages_exclude_each_other", "page, after and before exclude each other")
+        if self.cursor is not None:
+            keys_at(self.cursor, self.order)
         return self
 
     @property
+    def cursor(self) -> str | None:
+        """Return the cursor that the list begins or ends at."""
+        return self.before if self.after is None else self.after
+
+    @property
     def order(self) -> Order:
-        """Return what the list is sorted by."""
+        """Return what the list is sorted by, also where it is read backwards from its end."""
         if self.sort:
             return SORTED[self.sort]
         return BY_MATCHING_NAME if self.q else BY_ID

@@ -1,11 +1,9 @@
 """How somebody logs in: a password or a refresh token becomes a pair of tokens, and tokens are revoked."""
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from userapi.errors import ApiError, ErrorCode
-from userapi.kit.announcements import Announcement, Announcements
 from userapi.kit.database import Database
 from userapi.kit.web.client import Client
 from userapi.models import now
@@ -20,21 +18,13 @@ from userapi.settings import CoreSettings
 ATTEMPTS = 2  # at a login: the hash may just have been renewed by another
 
 
-@dataclass(frozen=True)
-class LoginSucceeded(Announcement):
-    """A user has logged in with its password."""
-
-    user_id: int
-    session_id: int
-    ip: str | None
-
-
 class TokenPair(NamedTuple):
-    """What a grant gives: an access token good for `expires_in` seconds, and a refresh token."""
+    """What a grant gives: an access token and a refresh token, and for how many seconds they are good."""
 
     access_token: str
     expires_in: int
     refresh_token: str
+    refresh_expires_in: int
 
 
 class Login:
@@ -47,11 +37,9 @@ class Login:
         passwords: Passwords,
         tokens: Tokens,
         check: PasswordCheck,
-        announcements: Announcements,
     ) -> None:
         """Grant tokens whose lifetimes the settings tell."""
         self._database, self._passwords, self._tokens, self._check = database, passwords, tokens, check
-        self._announcements = announcements
         self._verified_only = settings.email_verification == "required"
         self._access_lifetime = timedelta(minutes=settings.access_token_expire_minutes)
         self._lifetime = sessions.Lifetime(
@@ -113,7 +101,6 @@ class Login:
         )
         if begun is None:
             return None
-        self._announcements.tell(LoginSucceeded(found.user_id, begun.session_id, client.ip))
         return self._pair(found.user_id, begun, at)
 
     def _pair(self, user_id: int, current: sessions.Current, at: datetime) -> TokenPair:
@@ -121,7 +108,8 @@ class Login:
         claims = Claims(user_id, current.session_id, current.generation, current.nonce)
         until = min(at + self._access_lifetime, current.expires_at)
         return TokenPair(
-            self._tokens.issue(ACCESS, claims, at=at, until=until),
+            self._tokens.issue_access(claims, at=at, until=until),
             int((until - at).total_seconds()),
-            self._tokens.issue(REFRESH, claims, at=current.rotated_at, until=current.expires_at),
+            self._tokens.issue_refresh(claims, at=current.rotated_at, until=current.expires_at),
+            int((current.expires_at - at).total_seconds()),
         )

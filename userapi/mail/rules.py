@@ -23,10 +23,11 @@ FROM_A_CLIENT = 20  # mails that a network may ask for in an hour
 
 @dataclass(frozen=True)
 class MailQueued(Announcement):
-    """A mail was put in the outbox."""
+    """A mail was put in the outbox; `nobody` tells that none is sent, for whoever asks shall not learn that."""
 
     kind: str
     user_id: int | None
+    nobody: bool | None
 
 
 class Limit(NamedTuple):
@@ -79,8 +80,7 @@ def enqueue(
     )
     db.add(mail)
     db.flush()
-    if recipient:
-        announce(db, MailQueued(kind, mail.user_id))
+    announce(db, MailQueued(kind, mail.user_id, None if recipient else True))
 
 
 def send_code(

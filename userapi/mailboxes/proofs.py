@@ -5,7 +5,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from sqlmodel import Session
 
-from userapi.errors import ApiError, ErrorCode
+from userapi.errors import ApiError, ErrorCode, refuse
 from userapi.kit.web.client import Client
 from userapi.models import MAX_EMAIL, Password, now
 from userapi.proof import codes, guards
@@ -16,6 +16,18 @@ from userapi.users import rules as users
 from userapi.users.changes import NewPassword
 
 WRITE_ONLY: dict[str, Any] = {"format": "password", "writeOnly": True}
+
+
+NEW_PASSWORD_ERRORS = (
+    ErrorCode.INVALID_CODE,
+    ErrorCode.EMAIL_TAKEN,
+    ErrorCode.TOO_MANY_ATTEMPTS,
+    ErrorCode.PASSWORD_TOO_COMMON,
+    ErrorCode.PASSWORD_CONTAINS_USERNAME,
+    ErrorCode.PASSWORD_CONTAINS_EMAIL,
+    ErrorCode.PASSWORD_TOO_WEAK,
+    ErrorCode.OVERLOADED,
+)
 
 
 class MailProof(BaseModel):
@@ -87,13 +99,13 @@ async def prepare(services: Any, purpose: str, proof: NewPasswordProof, client: 
     """
     username = email = proof.login or ""
     if proof.token:
-        found = await services.database.read(codes.find, services.keyring, purpose, proof.token)
-        await settle(services, client, good=found is not None)
-        user = await services.database.read(users.find, found[0])
+        whose = await services.database.read(codes.find, services.keyring, purpose, proof.token)
+        await settle(services, client, good=whose is not None)
+        user = await services.database.read(users.find, whose[0])
         username, email = user.username, user.email
-    try:
-        await services.strength.require(proof.new_password, username, email)
-    except ApiError as error:
-        error.loc = error.loc and ("body", "new_password")
-        raise
+    found = services.strength.form(proof.new_password)
+    found += await services.strength.guessable(proof.new_password, username, email)
+    for error in found:
+        error.loc = ("body", "new_password")
+    refuse(found)
     return NewPassword(proof.new_password, await services.passwords.hash(proof.new_password, client))

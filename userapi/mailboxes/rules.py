@@ -6,12 +6,12 @@ from sqlalchemy import delete
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
-from userapi.errors import ApiError, ErrorCode
+from userapi.errors import ApiError, ErrorCode, refuse
 from userapi.kit.announcements import Announcement, announce
 from userapi.kit.database import RunAgain
 from userapi.models import KnownDevice, User, canonical, now
 from userapi.proof import credentials
-from userapi.security.strength import refuse_guessable
+from userapi.security.strength import guessable
 from userapi.sessions import rules as sessions
 from userapi.users.changes import NewPassword
 from userapi.users.rules import UserDeleted
@@ -65,7 +65,7 @@ def set_password(db: Session, user: User, new: NewPassword) -> None:
     Raises:
         ApiError: password_too_common, password_contains_username, password_contains_email.
     """
-    refuse_guessable(new.password, user.username, user.email)
+    refuse(guessable(new.password, user.username, user.email))
     user.hashed_password, user.pending_email = new.hashed_password, None
     sessions.end_all(db, user.id or 0, "password reset")
 

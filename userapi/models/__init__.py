@@ -2,7 +2,9 @@
 # What stands here is what the rest of the service names.
 
 from userapi.models.base import Model, column
+from userapi.models.clients import CLIENT_NAME, OAuthClient
 from userapi.models.deployment import Deployment
+from userapi.models.events import MAX_EVENT_ID, OPERATOR, ActivityQuery, Event, EventName, EventPublic, EventQuery
 from userapi.models.fields import (
     MAX_EMAIL,
     MAX_ID,
@@ -10,6 +12,7 @@ from userapi.models.fields import (
     MIN_PASSWORD,
     Age,
     Email,
+    Instant,
     Locale,
     Password,
     Timestamp,
@@ -21,6 +24,7 @@ from userapi.models.fields import (
 )
 from userapi.models.guards import KnownDevice, PasswordGuesses, Unlock
 from userapi.models.mail import MailClient, OneTimeCode, OutboxMail
+from userapi.models.ocsf import ocsf
 from userapi.models.sessions import LoginSession, SessionPublic
 from userapi.models.users import (
     PUBLIC_FIELDS,
@@ -28,6 +32,7 @@ from userapi.models.users import (
     User,
     UserBase,
     UserCreate,
+    UserListed,
     UserPatch,
     UserPublic,
     UserRegister,

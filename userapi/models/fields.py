@@ -4,7 +4,8 @@ import re
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, EmailStr, Field
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, EmailStr, Field, ValidationError, WrapValidator
+from pydantic_core import PydanticCustomError
 from sqlalchemy import Dialect, String
 from sqlalchemy.dialects.mysql import DATETIME
 from sqlalchemy.types import TypeEngine
@@ -58,31 +59,46 @@ def now() -> datetime:
 
 def _key_fits(email: str) -> str:
     if len(canonical(email)) > MAX_EMAIL:  # folding can lengthen: ß becomes ss
-        raise ValueError(f"an e-mail address has at most {MAX_EMAIL} characters")
+        words = "an e-mail address has at most {max_length} characters"
+        raise PydanticCustomError("email_too_long", words, {"max_length": MAX_EMAIL})
     return email
+
+
+def _named(email: Any, check: Any) -> Any:
+    """Give what is no e-mail address a type of its own, for programs to translate."""
+    try:
+        return check(email)
+    except ValidationError as error:
+        [found] = error.errors()
+        if found["type"] == "value_error":
+            raise PydanticCustomError("email_invalid", found["msg"]) from None
+        raise
 
 
 def _plain_number(user_id: Any) -> Any:
     if isinstance(user_id, str) and not re.fullmatch("[1-9][0-9]*", user_id, re.ASCII):  # pydantic takes 1_0 for 10
-        raise ValueError("an id is a number from 1 on, in digits")
+        raise PydanticCustomError("id_invalid", "an id is a number from 1 on, in digits")
     return user_id
 
 
 def _no_truth_value(age: Any) -> Any:
     if isinstance(age, bool):  # pydantic would take true for 1
-        raise ValueError("an age is a number")
+        raise PydanticCustomError("age_invalid", "an age is a number")
     return age
 
 
 def _hashable(password: str) -> str:
     if len(password.encode()) > MAX_PASSWORD_BYTES:
-        raise ValueError(f"a password has at most {MAX_PASSWORD_BYTES} bytes in UTF-8")
+        words = "a password has at most {max_bytes} bytes in UTF-8"
+        raise PydanticCustomError("password_too_long", words, {"max_bytes": MAX_PASSWORD_BYTES})
     return password
 
 
+Instant = Annotated[AwareDatetime, Field(ge=datetime(1970, 1, 1, tzinfo=UTC), le=datetime(9000, 1, 1, tzinfo=UTC))]
 UserId = Annotated[int, Field(ge=1, le=MAX_ID), BeforeValidator(_plain_number)]
 Username = Annotated[str, Field(min_length=3, max_length=20, pattern=r"^[a-zA-Z0-9_]+$", examples=["alice"])]
-Email = Annotated[EmailStr, Field(max_length=MAX_EMAIL, examples=["alice@example.com"]), AfterValidator(_key_fits)]
+_Address = Annotated[EmailStr, Field(max_length=MAX_EMAIL, examples=["alice@example.com"])]
+Email = Annotated[_Address, AfterValidator(_key_fits), WrapValidator(_named)]
 Age = Annotated[int, Field(ge=1, le=120, examples=[42]), BeforeValidator(_no_truth_value)]
 Locale = Annotated[
     str,

@@ -81,6 +81,12 @@ class UserPublic(_Account):
     email: str  # checked on its way in; checking again costs 100 us a row
 
 
+class UserListed(UserPublic):
+    """A user in a list, with the version that a change by `If-Match` names: its `ETag` is that in quotes."""
+
+    version: int
+
+
 class UserRegister(UserBase):
     """A new user that registers itself. `null` for `age` is the same as leaving it out."""
 

@@ -16,10 +16,9 @@ from userapi.kit.database import Database
 from userapi.mail.rules import Limit, enqueue, may_get
 from userapi.models import User, canonical, now
 from userapi.notices.settings import NoticeSettings
-from userapi.proof.guards import AccountLocked, NewDevice
-from userapi.sessions.generations import REUSED
-from userapi.sessions.rules import SessionRevoked
-from userapi.users.changes import EmailChanged, PasswordChanged
+from userapi.proof.guards import LoginLocked, NewDevice
+from userapi.sessions.generations import RefreshReused
+from userapi.users.changes import PasswordChanged, UserChanged
 
 ONCE_A_DAY = Limit(timedelta(days=1), 1)
 SHOWN = 120  # characters of a user agent
@@ -44,9 +43,9 @@ def listen(services: _Services) -> None:
     """Write the notices that the settings ask for, each in the unit of what it tells."""
     listeners: dict[str, tuple[type[Any], Callable[[Session, Any], None]]] = {
         "password_changed": (PasswordChanged, _password_changed),
-        "email_changed": (EmailChanged, _email_changed),
+        "email_changed": (UserChanged, _user_changed),
         "new_device": (NewDevice, _new_device),
-        "refresh_token_reused": (SessionRevoked, _session_revoked),
+        "refresh_token_reused": (RefreshReused, _refresh_reused),
     }
     for name, (kind, listener) in listeners.items():
         if _wanted(services, name):
@@ -64,13 +63,15 @@ async def watching(services: _Services) -> AsyncIterator[None]:
         except DatabaseUnavailable:
             log.warning("user %d is not told of the lock", user_id)
 
-    def note(locked: AccountLocked) -> None:
+    def note(locked: LoginLocked) -> None:
+        if locked.user_id is None:
+            return
         task = asyncio.get_running_loop().create_task(write(locked.user_id))
         writing.add(task)
         task.add_done_callback(writing.discard)
 
     if _wanted(services, "account_locked"):
-        services.announcements.after_commit(AccountLocked, note)
+        services.announcements.after_commit(LoginLocked, note)
     yield
     await asyncio.gather(*writing)
 
@@ -91,22 +92,23 @@ def _password_changed(db: Session, changed: PasswordChanged) -> None:
     _tell(db, "password_changed", changed.user_id, by_owner=changed.by == changed.user_id, ip=logs.address.get())
 
 
-def _email_changed(db: Session, changed: EmailChanged) -> None:
-    user = db.get_one(User, changed.user_id)
-    for to in {canonical(to): to for to in (changed.before, user.email)}.values():
-        by_owner = changed.by == changed.user_id
-        _tell(db, "email_changed", changed.user_id, to=to, by_owner=by_owner, new=user.email, ip=logs.address.get())
+def _user_changed(db: Session, changed: UserChanged) -> None:
+    """Tell both addresses that an account has another one."""
+    if "email" not in changed.changes:
+        return
+    by_owner = changed.by == changed.user_id
+    before, new = changed.changes["email"]
+    for to in {canonical(to): to for to in (before, new)}.values():
+        _tell(db, "email_changed", changed.user_id, to=to, by_owner=by_owner, new=new, ip=logs.address.get())
 
 
 def _new_device(db: Session, seen: NewDevice) -> None:
-    if not seen.first:  # before the first, there was nothing to compare it with
-        agent = "".join(letter if letter.isprintable() else " " for letter in seen.user_agent or "")
-        _tell(db, "new_device", seen.user_id, ip=seen.ip, user_agent=agent[:SHOWN])
+    agent = "".join(letter if letter.isprintable() else " " for letter in seen.user_agent or "")
+    _tell(db, "new_device", seen.user_id, ip=seen.ip, user_agent=agent[:SHOWN])
 
 
-def _session_revoked(db: Session, revoked: SessionRevoked) -> None:
-    if revoked.reason == REUSED:
-        _tell(db, "refresh_token_reused", revoked.user_id, ip=revoked.ip, session_ip=revoked.session_ip)
+def _refresh_reused(db: Session, reused: RefreshReused) -> None:
+    _tell(db, "refresh_token_reused", reused.user_id, ip=reused.ip, session_ip=reused.session_ip)
 
 
 def _tell(db: Session, kind: str, user_id: int, *, to: str | None = None, **details: Any) -> None:

@@ -10,6 +10,7 @@ from userapi.kit.database import Database
 from userapi.kit.web import addresses
 from userapi.models import now
 from userapi.proof import credentials, guards
+from userapi.proof.guards import LoginUnlocked
 from userapi.schema import migrations
 from userapi.security import throttle
 from userapi.security.settings import SecuritySettings
@@ -41,8 +42,9 @@ def unlock(username: str | None, address: str | None) -> None:
 
     async def unlocked(services: _Services) -> None:
         await migrations.require_head(services.database)
-        keys = [throttle.address_key(address)] if address is not None else await _forgiven(services, username or "")
-        await services.database.write(guards.unlock, keys, now())
+        user_id = None if username is None else await _forgiven(services, username)
+        keys = [throttle.address_key(address)] if address is not None else _keys(user_id or 0, username or "")
+        await services.database.write(guards.unlock, keys, now(), LoginUnlocked(user_id, address))
         counting = services.throttle
         if counting is not None and services.settings.throttle_storage_url is not None:
             await counting.forgive(*keys)
@@ -53,10 +55,15 @@ def unlock(username: str | None, address: str | None) -> None:
     click.echo(f"{username or address} may log in again")
 
 
-async def _forgiven(services: _Services, username: str) -> list[str]:
-    """Forgive the guesses that the database counts; return the keys of what the throttle counts of a user."""
+async def _forgiven(services: _Services, username: str) -> int:
+    """Forgive the guesses of a user that the database counts; return the user's id."""
     found = await services.database.read(credentials.find, username)
     if found is None:
         raise ApiError(ErrorCode.USER_NOT_FOUND)
     await services.database.write(guards.forgive_guesses, found.user_id)
-    return [throttle.strangers(found.user_id, username).key, throttle.known_devices(found.user_id).key]
+    return found.user_id
+
+
+def _keys(user_id: int, username: str) -> list[str]:
+    """Return the keys of what the throttle counts of a user."""
+    return [throttle.strangers(user_id, username).key, throttle.known_devices(user_id).key]

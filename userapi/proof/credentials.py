@@ -25,6 +25,7 @@ class Credentials(NamedTuple):
     hashed_password: str
     is_active: bool
     email_verified: bool
+    holds: bool  # the name is its own, not an address that it merely claims
 
 
 def find(connection: Connection, login: str) -> Credentials | None:
@@ -46,7 +47,8 @@ def find(connection: Connection, login: str) -> Credentials | None:
     if key not in found[4:] and not found.email_key.startswith(_claim_start(key)):  # MySQL ignores trailing spaces
         return None
     verified = found.email_verified_at is not None
-    return Credentials(found.id or 0, found.hashed_password, found.is_active, verified)
+    holds = "@" not in key or " " not in found.email_key
+    return Credentials(found.id or 0, found.hashed_password, found.is_active, verified, holds)
 
 
 def set_keys(user: User, *, claims: bool | None = None) -> None:

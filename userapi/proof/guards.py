@@ -25,20 +25,28 @@ _KNOWN = sqlalchemy.select(col(KnownDevice.user_id)).where(
 
 
 @dataclass(frozen=True)
-class AccountLocked(Announcement):
-    """So many wrong passwords in a row locked an account, for those who tried there."""
+class LoginLocked(Announcement):
+    """Wrong passwords have locked an account for so many seconds, for strangers or for its own sessions."""
 
-    user_id: int
-    ip: str | None
+    user_id: int | None
+    seconds: int
+    ip: str | None = None
+
+
+@dataclass(frozen=True)
+class LoginUnlocked(Announcement):
+    """The operator has let a user log in again, or an address; or a user has set a new password by mail."""
+
+    user_id: int | None
+    unlocked_ip: str | None
 
 
 @dataclass(frozen=True)
 class NewDevice(Announcement):
-    """A user has logged in from a network, or with a user agent, that its account did not know; `first` of all."""
+    """A user has logged in from a network, or with a user agent, that its account did not know. Not the first."""
 
     user_id: int
     ip: str | None
-    first: bool
     user_agent: str | None = field(repr=False)
 
 
@@ -54,7 +62,9 @@ def guess(db: Session, user_id: int, at: datetime) -> int:
         return int((found.locked_until - at).total_seconds()) + 1
     found.failures += 1
     if found.failures % GUESSES == 0 or found.failures > PATIENCE:
-        found.locked_until = at + timedelta(seconds=doubling_lock(found.failures, PATIENCE, LONG_LOCK))
+        seconds = doubling_lock(found.failures, PATIENCE, LONG_LOCK)
+        found.locked_until = at + timedelta(seconds=seconds)
+        announce(db, LoginLocked(user_id, seconds))
     db.add(found)
     return 0
 
@@ -76,11 +86,12 @@ def remember(db: Session, user_id: int, client: Client, at: datetime) -> None:
     if client.ip is None or db.get(KnownDevice, (user_id, _device(client))) is not None:
         return
     of_user = select(KnownDevice).where(KnownDevice.user_id == user_id)
-    first = db.exec(of_user.limit(1)).first() is None
+    compared = db.exec(of_user.limit(1)).first() is not None
     for old in db.exec(of_user.order_by(col(KnownDevice.at).desc()).offset(MOST_DEVICES - 1).limit(100)):
         db.delete(old)
     db.add(KnownDevice(user_id=user_id, device=_device(client), at=at))
-    announce(db, NewDevice(user_id, client.ip, first, client.user_agent))
+    if compared:
+        announce(db, NewDevice(user_id, client.ip, client.user_agent))
 
 
 def unlocked(connection: Connection, keys: Sequence[str]) -> list[tuple[str, datetime]]:
@@ -89,10 +100,11 @@ def unlocked(connection: Connection, keys: Sequence[str]) -> list[tuple[str, dat
     return [(row.key, row.at) for row in connection.execute(found)]
 
 
-def unlock(db: Session, keys: Sequence[str], at: datetime) -> None:
+def unlock(db: Session, keys: Sequence[str], at: datetime, unlocked: LoginUnlocked) -> None:
     """Forgive what was counted under these keys of the throttle before an instant."""
     for key in keys:
         db.merge(Unlock(key=key, at=at))
+    announce(db, unlocked)
 
 
 def _device(client: Client) -> str:

@@ -9,7 +9,7 @@ from userapi.kit.web.client import Client
 from userapi.models import now
 from userapi.proof import credentials, guards
 from userapi.proof.credentials import Credentials
-from userapi.proof.guards import AccountLocked
+from userapi.proof.guards import LoginLocked
 from userapi.security import throttle
 from userapi.security.hashing import Passwords
 from userapi.security.throttle import Budget, Throttle
@@ -62,14 +62,16 @@ class PasswordCheck:
             budget = await self._admit(found, login, client)  # it may have been locked while this one waited
             # Whoever is inactive is nobody here: a no takes the same time for both, whatever the password.
             right = await self._passwords.verify(password, found.hashed_password if found and found.is_active else None)
-            right = right and found is not None and found.is_active
+            right, locked = right and found is not None and found.is_active, 0
             if self._throttle is not None:
                 if right and found is not None:
                     await self._throttle.forgive(account, throttle.known_devices(found.user_id).key)
-                elif await self._throttle.fail(budget, client.ip) and found is not None:
-                    self._announcements.tell(AccountLocked(found.user_id, client.ip))
+                else:
+                    locked = await self._throttle.fail(budget, client.ip)
         if not right:
             self._announcements.tell(LoginFailed(found and found.user_id, client.ip))
+        if locked:
+            self._announcements.tell(LoginLocked(found and found.user_id, locked, client.ip))
         return found if right else None
 
     async def remember(self, found: Credentials, client: Client) -> None:

@@ -5,13 +5,12 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
-from userapi.errors import ErrorCode
 from userapi.kit.web import openapi
 from userapi.kit.web.client import Client
 from userapi.kit.web.dependencies import NOT_CROSS_SITE, ClientDep, DatabaseDep
 from userapi.mail.dependencies import MailContextDep
 from userapi.mailboxes import proofs
-from userapi.mailboxes.proofs import NewPasswordProof
+from userapi.mailboxes.proofs import NEW_PASSWORD_ERRORS, NewPasswordProof
 from userapi.models import MAX_EMAIL
 from userapi.recovery import rules
 
@@ -19,7 +18,6 @@ router: APIRouter = openapi.router(
     prefix="/password",
     tags=["recovery"],
     dependencies=[NOT_CROSS_SITE],
-    responses=openapi.responses(ErrorCode.CROSS_SITE_REFUSED, ErrorCode.DATABASE_UNAVAILABLE) | openapi.INVALID,
 )
 
 
@@ -42,14 +40,8 @@ async def forgot_password(body: Forgot, database: DatabaseDep, context: MailCont
     return Message()
 
 
-@router.post(
-    "/reset",
-    status_code=204,
-    response_class=Response,
-    responses=openapi.responses(
-        ErrorCode.INVALID_CODE, ErrorCode.EMAIL_TAKEN, ErrorCode.TOO_MANY_ATTEMPTS, ErrorCode.OVERLOADED
-    ),
-)
+@router.post("/reset", status_code=204, response_class=Response)
+@openapi.raises(*NEW_PASSWORD_ERRORS)
 async def reset_password(body: NewPasswordProof, client: ClientDep, request: Request) -> None:
     """Set a new password with the mail's `token`, or with `login` and the mail's `code`. It works once.
 

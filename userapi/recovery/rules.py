@@ -48,7 +48,7 @@ def reset(db: Session, keyring: Keyring, proof: MailProof, new: NewPassword) -> 
     mailboxes.set_password(db, user, new)
     mailboxes.take(db, user)
     guards.forgive_guesses(db, user_id)
-    guards.unlock(db, locks(user_id), now())
+    guards.unlock(db, locks(user_id), now(), guards.LoginUnlocked(user_id, None))
     announce(db, PasswordChanged(user_id, user_id))
     return user_id
 

@@ -14,13 +14,9 @@ from userapi.registration.settings import RegistrationSettings
 from userapi.security.throttle import Throttle
 from userapi.users import answers, rules
 from userapi.users.dependencies import PreparationDep
-from userapi.users.routes import CREATE
+from userapi.users.routes import CREATED
 
-router = openapi.router(
-    tags=["auth"],
-    dependencies=[NOT_CROSS_SITE],
-    responses=openapi.responses(ErrorCode.CROSS_SITE_REFUSED, ErrorCode.DATABASE_UNAVAILABLE) | openapi.INVALID,
-)
+router = openapi.router(tags=["auth"], dependencies=[NOT_CROSS_SITE])
 
 
 class Registered(BaseModel):
@@ -38,10 +34,10 @@ def routers(settings: RegistrationSettings) -> list[APIRouter]:
     "/register",
     status_code=201,
     response_model=UserPublic,
-    responses=CREATE
-    | openapi.responses(ErrorCode.TOO_MANY_REGISTRATIONS)
+    responses=CREATED
     | {202: {"model": Registered, "description": "With verification required: the same for every address"}},
 )
+@openapi.raises(ErrorCode.USERNAME_TAKEN, ErrorCode.EMAIL_TAKEN, ErrorCode.TOO_MANY_REGISTRATIONS)
 async def register(
     new: UserRegister, database: DatabaseDep, prepare: PreparationDep, client: ClientDep, request: Request
 ) -> Response:

@@ -35,11 +35,16 @@ class FairQueue:
 
     def __init__(self, turns: int, room: int) -> None:
         """Let so many have their turn at once, and so many wait or have it."""
-        self._free, self._room, self._share = turns, room, room // SHARE
+        self._free, self._size, self._room, self._share = turns, room, room, room // SHARE
         self._present: Counter[str] = Counter()
         self._last: dict[str, int] = {}  # the highest tag of each party that is present
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
         self._tag = self._arrivals = 0
+
+    @property
+    def present(self) -> int:
+        """Return how many wait or have their turn."""
+        return self._size - self._room
 
     @asynccontextmanager
     async def turn(self, *parties: str) -> AsyncIterator[None]:
@@ -108,6 +113,11 @@ class Passwords:
         self._rounds = self._dearest = rounds
         self._threads = ThreadPoolExecutor(cores, thread_name_prefix="bcrypt")
         self._queue = FairQueue(cores, max(MAX_WAITING * cores, 256))
+
+    @property
+    def waiting(self) -> int:
+        """Return how many passwords are hashed or wait for it."""
+        return self._queue.present
 
     async def hash(self, password: str, client: Client | None = None) -> str:
         """Return the hash to keep of a password of at most 72 bytes.

@@ -43,10 +43,19 @@ def _read(key_file: Path) -> list[str]:
             check_secret(secret)
     except ValueError as error:
         raise Refusal(f"the secret key in {key_file} {error}") from error
+    require_private(key_file, "secret key")
+    return kept
+
+
+def require_private(key_file: Path, kind: str) -> None:
+    """Check that nobody but its owner can open a file with a key of some kind.
+
+    Raises:
+        Refusal: Others can.
+    """
     if os.name == "posix" and key_file.stat().st_mode & 0o077:
         path = shlex.quote(str(key_file))
-        raise Refusal(f"the secret key in {key_file} can be read by others: take that from them with chmod 600 {path}")
-    return kept
+        raise Refusal(f"the {kind} in {key_file} can be read by others: take that from them with chmod 600 {path}")
 
 
 def _create_once(path: Path, content: str) -> None:

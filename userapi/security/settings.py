@@ -1,9 +1,10 @@
 """The settings of signing keys, passwords and the login throttle."""
 
 import re
-from typing import Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import NoDecode
 
 from userapi.settings import CoreSettings
 
@@ -26,6 +27,16 @@ class SecuritySettings(CoreSettings):
         description="Signs the tokens, at least 32 bytes; several, with commas between: the first signs, all verify."
         " On SQLite made at the first start, beside the database file",
     )
+    signing_key_files: Annotated[list[str], NoDecode] = Field(
+        [],
+        description="PEM files of private keys (P-256 or Ed25519) that sign access tokens in place of SECRET_KEY, so"
+        " that other services can verify them; with commas between: the first signs, all verify",
+    )
+    issuer_url: str | None = Field(
+        None,
+        pattern=r"^https?://[^\s/?#]+[^\s?#]*$",
+        description="The service's public URL, which access tokens then name as issuer; unset: an id of the database",
+    )
     bcrypt_rounds: int = Field(12, ge=4, le=20, description="bcrypt's cost: each step doubles the work of a login")
     password_min_score: int = Field(
         3, ge=0, le=4, description="The estimate that a new password needs, from 0 (any) to 4 (very hard to guess)"
@@ -41,6 +52,11 @@ class SecuritySettings(CoreSettings):
         pattern=r"^(redis|rediss|redis\+unix)://",
         description="Redis that workers or hosts share for that, as `redis://host:6379/0`; unset: each process alone",
     )
+
+    @field_validator("signing_key_files", mode="before")
+    @classmethod
+    def _split_paths(cls, value: Any) -> Any:
+        return [path.strip() for path in value.split(",") if path.strip()] if isinstance(value, str) else value
 
     @field_validator("secret_key")
     @classmethod

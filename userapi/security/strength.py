@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from types import ModuleType
 
-from userapi.errors import ApiError, ErrorCode
+from userapi.errors import ApiError, ErrorCode, refuse
 from userapi.models import MAX_PASSWORD_BYTES, MIN_PASSWORD, canonical
 
 MIN_LOCAL_PART = 4  # characters of an e-mail address before the @ that a password may not contain
@@ -27,65 +27,71 @@ class Strength:
         # One alone: zxcvbn is plain Python, so two would share one core, and it keeps the user's names in a global.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="zxcvbn")
 
-    def require_form(self, password: str) -> None:
-        """Check of which characters a password is, or how many.
-
-        Raises:
-            ApiError: validation_error.
-        """
+    def form(self, password: str) -> list[ApiError]:
+        """Return what is wrong with the kinds of a password's characters, or with their number: validation_error."""
         kinds = (str.islower, str.isupper, str.isdigit)
         if not self._composition and len(password) < MIN_UNCOMPOSED:
-            raise _refused(ErrorCode.VALIDATION_ERROR, f"a password has at least {MIN_UNCOMPOSED} characters")
+            words = f"a password has at least {MIN_UNCOMPOSED} characters"
+            return [_invalid("password_too_short", words, min_length=MIN_UNCOMPOSED)]
         if self._composition and not all(any(map(kind, password)) for kind in kinds):
             words = "a password has a lower-case letter, an upper-case letter and a digit"
-            raise _refused(ErrorCode.VALIDATION_ERROR, words)
+            return [_invalid("password_composition", words)]
+        return []
 
-    async def require(self, password: str, username: str, email: str) -> None:
-        """Check a new password of the user with these names.
+    async def guessable(self, password: str, username: str, email: str) -> list[ApiError]:
+        """Return why a new password of the user with these names is too easily guessed.
+
+        The codes are those of `guessable`, and password_too_weak.
 
         Raises:
-            ApiError: validation_error, password_too_common, password_contains_username, password_contains_email,
-                password_too_weak; overloaded, when too many wait already.
+            ApiError: overloaded, when too many wait already.
         """
-        self.require_form(password)
-        refuse_guessable(password, username, email)
+        found = guessable(password, username, email)
         if not self._min_score:
-            return
+            return found
         if not self._room:
             raise ApiError(ErrorCode.OVERLOADED)
         self._room -= 1
         try:
             loop = asyncio.get_running_loop()
-            await loop.run_in_executor(self._thread, self._refuse_weak, password, username, email)
+            return found + await loop.run_in_executor(self._thread, self._weak, password, username, email)
         finally:
             self._room += 1
+
+    async def require(self, password: str, username: str, email: str) -> None:
+        """Check a new password of the user with these names.
+
+        Raises:
+            ApiError: What `form` and `guessable` return; overloaded.
+        """
+        refuse(self.form(password) + await self.guessable(password, username, email))
 
     def close(self) -> None:
         """End the thread once it is done."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    def _refuse_weak(self, password: str, username: str, email: str) -> None:
+    def _weak(self, password: str, username: str, email: str) -> list[ApiError]:
         known = password.encode()[:MAX_PASSWORD_BYTES].decode(errors="ignore")
         found = _zxcvbn().zxcvbn(known, [username, email, email.partition("@")[0], SERVICE])
-        if found["score"] < self._min_score:
-            feedback = found["feedback"]
-            hints = [hint for hint in (feedback["warning"], *feedback["suggestions"]) if hint]
-            raise _refused(ErrorCode.PASSWORD_TOO_WEAK, " ".join([f"{ErrorCode.PASSWORD_TOO_WEAK.words}.", *hints]))
+        if found["score"] >= self._min_score:
+            return []
+        feedback = found["feedback"]
+        hints = [hint for hint in (feedback["warning"], *feedback["suggestions"]) if hint]
+        return [ApiError(ErrorCode.PASSWORD_TOO_WEAK, " ".join([f"{ErrorCode.PASSWORD_TOO_WEAK.words}.", *hints]))]
 
 
-def refuse_guessable(password: str, username: str, email: str) -> None:
-    """Refuse a password that is common, or that holds the user's own names (NIST SP 800-63B-4 section 3.1.1.2).
+def guessable(password: str, username: str, email: str) -> list[ApiError]:
+    """Return whether a password is common, or holds the user's own names (NIST SP 800-63B-4 section 3.1.1.2).
 
-    Raises:
-        ApiError: password_too_common, password_contains_username, password_contains_email.
+    The codes are password_too_common, password_contains_username and password_contains_email.
     """
     folded, local_part = password.casefold(), canonical(email).partition("@")[0]
-    if is_common(password):
-        raise _refused(ErrorCode.PASSWORD_TOO_COMMON)
-    if canonical(username) in folded:
-        raise _refused(ErrorCode.PASSWORD_CONTAINS_USERNAME)
-    if len(local_part) >= MIN_LOCAL_PART and local_part in folded:
-        raise _refused(ErrorCode.PASSWORD_CONTAINS_EMAIL)
+    found = {
+        ErrorCode.PASSWORD_TOO_COMMON: is_common(password),
+        ErrorCode.PASSWORD_CONTAINS_USERNAME: canonical(username) in folded,
+        ErrorCode.PASSWORD_CONTAINS_EMAIL: len(local_part) >= MIN_LOCAL_PART and local_part in folded,
+    }
+    return [ApiError(code) for code, holds in found.items() if holds]
 
 
 def is_common(password: str) -> bool:
@@ -93,8 +99,8 @@ def is_common(password: str) -> bool:
     return password.casefold() in _common_passwords()
 
 
-def _refused(code: ErrorCode, words: str | None = None) -> ApiError:
-    return ApiError(code, words, loc=("body", "password"))
+def _invalid(rule: str, words: str, **limits: int) -> ApiError:
+    return ApiError(ErrorCode.VALIDATION_ERROR, words, loc=("body", "password"), rule=rule, limits=limits)
 
 
 @cache

@@ -97,16 +97,19 @@ class Throttle:
             seconds = max(seconds, await self._do(lambda counters: counters.left(key, ADDRESS_FAILURES)))
         return math.ceil(seconds)
 
-    async def fail(self, budget: Budget | None, address: str | None) -> bool:
-        """Count a wrong password, or a wrong code, which has no budget; tell whether it locks the account."""
+    async def fail(self, budget: Budget | None, address: str | None) -> int:
+        """Count a wrong password, or a wrong code, which has no budget.
 
-        async def count(counters: Counters) -> bool:
+        Returns for how many seconds that locks the account, 0 if it does not.
+        """
+
+        async def count(counters: Counters) -> int:
             seconds = budget.lock_seconds(await counters.add(budget.key, MEMORY)) if budget else 0
             if budget and seconds:
                 await counters.add(_lock(budget.key), seconds)
             if address is not None and address not in self._exempt:
                 await counters.add(address_key(address), ADDRESS_WINDOW)
-            return seconds > 0
+            return seconds
 
         return await self._do(count)
 

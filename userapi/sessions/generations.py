@@ -1,19 +1,31 @@
 """The generations of a session's tokens: each refresh makes the next one, and a copy of an older one shows itself."""
 
-from dataclasses import replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import update
 from sqlmodel import Session, col, select
 
-from userapi.kit.announcements import announce
+from userapi.kit.announcements import Announcement, announce
 from userapi.kit.web.client import Client
 from userapi.models import LoginSession, User
 from userapi.security.tokens import Claims
 from userapi.sessions.rules import Caller, Current, Lifetime, SessionRevoked, current, stored
 
-REUSED = "refresh token used again"  # why a session was ended: its token was copied
 GRACE = timedelta(seconds=10)  # parallel tabs may present the token just rotated out
+
+
+@dataclass(frozen=True)
+class RefreshReused(Announcement):
+    """A refresh token was used again, so it was copied, and its session is ended.
+
+    `ip` is where it came from, `session_ip` where the session was last refreshed from.
+    """
+
+    user_id: int
+    session_id: int
+    ip: str | None
+    session_ip: str | None
 
 
 def refresh(db: Session, claims: Claims, client: Client, at: datetime, lifetime: Lifetime) -> Current | None:
@@ -39,8 +51,8 @@ def refresh(db: Session, claims: Claims, client: Client, at: datetime, lifetime:
         session.user_agent, session.ip = stored(client)
     elif not _may_repeat(session, claims.generation, client, at):
         db.delete(session)
-        copied = SessionRevoked(claims.user_id, REUSED, claims.session_id)
-        announce(db, replace(copied, ip=client.ip, session_ip=session.ip))
+        announce(db, RefreshReused(claims.user_id, claims.session_id, client.ip, session.ip))
+        announce(db, SessionRevoked(claims.user_id, "refresh token used again", claims.session_id))
         return None
     return current(session)
 

@@ -2,33 +2,26 @@
 
 from typing import Annotated
 
-from fastapi import Path, Query
+from fastapi import Path, Query, Request, Response
 
 from userapi.errors import ApiError, ErrorCode
 from userapi.kit.web import openapi
-from userapi.kit.web.dependencies import DatabaseDep
+from userapi.kit.web.dependencies import DatabaseDep, path_of
+from userapi.kit.web.links import links, numbered
 from userapi.models import MAX_ID, SessionPublic, UserId, now
 from userapi.sessions import rules
 from userapi.sessions.caller import Target, TargetDep
 
-router = openapi.router(
-    prefix="/users/{user_id}/sessions",
-    tags=["sessions"],
-    responses=openapi.responses(
-        ErrorCode.NOT_AUTHENTICATED,
-        ErrorCode.INVALID_TOKEN,
-        ErrorCode.NOT_ENOUGH_PERMISSIONS,
-        ErrorCode.USER_NOT_FOUND,
-        ErrorCode.DATABASE_UNAVAILABLE,
-    )
-    | openapi.INVALID,
-)
+router = openapi.router(prefix="/users/{user_id}/sessions", tags=["sessions"])
 
 
-@router.get("")
+@router.get("", responses={200: {"headers": openapi.LINK}})
+@openapi.raises(ErrorCode.USER_NOT_FOUND)
 async def list_sessions(
     target: TargetDep,
     database: DatabaseDep,
+    request: Request,
+    response: Response,
     page: Annotated[int, Query(ge=1, le=MAX_ID // 100)] = 1,
     page_size: Annotated[int, Query(ge=1, le=100)] = 100,
 ) -> list[SessionPublic]:
@@ -36,10 +29,13 @@ async def list_sessions(
     if not target.own:
         await database.read(rules.require_user, target.user_id)
     caller = target.caller
-    return await database.read(rules.find_all, target.user_id, now(), caller.session_id, page, page_size)
+    found, more = await database.read(rules.find_all, target.user_id, now(), caller.session_id, page, page_size)
+    response.headers["Link"] = links(path_of(request), {"page_size": page_size}, numbered(page, more=more))
+    return found
 
 
 @router.delete("", status_code=204)
+@openapi.raises(ErrorCode.USER_NOT_FOUND)
 async def end_sessions(target: TargetDep, database: DatabaseDep, *, keep_current: bool = False) -> None:
     """End all sessions of a user; with `keep_current`, all but the one of this request."""
     if not target.own:
@@ -48,7 +44,8 @@ async def end_sessions(target: TargetDep, database: DatabaseDep, *, keep_current
     await database.write(rules.end_all, target.user_id, _reason(target), keep=keep)
 
 
-@router.delete("/{session_id}", status_code=204, responses=openapi.responses(ErrorCode.SESSION_NOT_FOUND))
+@router.delete("/{session_id}", status_code=204)
+@openapi.raises(ErrorCode.SESSION_NOT_FOUND)
 async def end_session(
     target: TargetDep, session_id: Annotated[UserId, Path(description="A session's id")], database: DatabaseDep
 ) -> None:

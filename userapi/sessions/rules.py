@@ -46,19 +46,23 @@ _SHOWN: tuple[Any, ...] = (
 
 
 @dataclass(frozen=True)
-class SessionRevoked(Announcement):
-    """A session was ended before its time, or the `sessions` of a user with these ids, but not the one `kept`.
+class LoginSucceeded(Announcement):
+    """A user has logged in with its password."""
 
-    For a copied refresh token, `ip` is where it came from, `session_ip` where the session was last refreshed from.
-    """
+    user_id: int
+    session_id: int
+    ip: str | None
+
+
+@dataclass(frozen=True)
+class SessionRevoked(Announcement):
+    """A session was ended before its time, or the `sessions` of a user with these ids, but not the one `kept`."""
 
     user_id: int
     reason: str
     session_id: int | None = None
     sessions: str | None = None
     kept: int | None = None
-    ip: str | None = None
-    session_ip: str | None = None
 
 
 @dataclass(frozen=True)
@@ -151,17 +155,11 @@ def begin(
         user.hashed_password = better_hash
     _delete_expired(db, at)
     _make_room(db, user_id, at)
-    user_agent, ip = stored(client)
-    begun = LoginSession(
-        user_id=user_id,
-        created_at=at,
-        rotated_at=at,
-        expires_at=at + min(lifetime),
-        user_agent=user_agent,
-        ip=ip,
-    )
+    begun = LoginSession(user_id=user_id, created_at=at, rotated_at=at, expires_at=at + min(lifetime))
+    begun.user_agent, begun.ip = stored(client)
     db.add(begun)
     db.flush()
+    announce(db, LoginSucceeded(user_id, begun.id or 0, client.ip))
     return current(begun)
 
 
@@ -178,14 +176,15 @@ def current(session: LoginSession) -> Current:
 
 def find_all(
     connection: Connection, user_id: int, at: datetime, own: int, page: int, page_size: int
-) -> list[SessionPublic]:
-    """Return a page of a user's sessions that are alive at an instant, the newest first.
+) -> tuple[list[SessionPublic], bool]:
+    """Return a page of a user's sessions that are alive at an instant, the newest first, and whether more follow.
 
     `own` is the id of the session that asks; `page` is counted from 1.
     """
     alive = sqlalchemy.select(*_SHOWN).where(col(LoginSession.user_id) == user_id, col(LoginSession.expires_at) > at)
-    newest = alive.order_by(col(LoginSession.id).desc()).limit(page_size).offset((page - 1) * page_size)
-    return [
+    newest = alive.order_by(col(LoginSession.id).desc()).limit(page_size + 1).offset((page - 1) * page_size)
+    found = connection.execute(newest).all()
+    shown = [
         SessionPublic(
             id=row.id,
             created_at=row.created_at,
@@ -195,8 +194,9 @@ def find_all(
             ip=row.ip,
             current=row.id == own,
         )
-        for row in connection.execute(newest)
+        for row in found[:page_size]
     ]
+    return shown, len(found) > page_size
 
 
 def end(db: Session, user_id: int, session_id: int, reason: str) -> bool:

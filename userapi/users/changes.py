@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 
 from sqlmodel import Session
 
-from userapi.errors import ApiError, ErrorCode
+from userapi.errors import ApiError, ErrorCode, refuse
 from userapi.kit.announcements import Announcement, announce
 from userapi.models import User, UserRow, now, row_of
 from userapi.proof import credentials
-from userapi.security.strength import refuse_guessable
+from userapi.security.strength import guessable
 from userapi.sessions import generations
 from userapi.sessions import rules as sessions
 from userapi.sessions.rules import Caller
@@ -23,46 +23,51 @@ OPERATOR = "operator"  # who changes a user by a command
 
 
 @dataclass(frozen=True)
-class UserChanged(Announcement):
-    """Fields of a user were changed, by the user with the id `by` or the operator; `fields` are their names."""
+class _Changed(Announcement):
+    """Something of a user was changed, by the user with the id `by` or the operator."""
 
     user_id: int
     by: int | str
+
+
+@dataclass(frozen=True)
+class UserChanged(_Changed):
+    """Fields of a user were changed: their names and, not for the log, the value of each before and after."""
+
     fields: str
+    changes: Mapping[str, tuple[Any, Any]] = field(repr=False)
 
 
-@dataclass(frozen=True)
-class EmailChanged(Announcement):
-    """A user got another e-mail address than the one `before`, by the user with the id `by` or the operator."""
-
-    user_id: int
-    by: int | str
-    before: str = field(repr=False)
+class AdminGranted(_Changed):
+    """A user was made an admin."""
 
 
-@dataclass(frozen=True)
-class EmailChangeRequested(Announcement):
-    """A user is to get the address `email` once it is verified, by the user with the id `by`."""
-
-    user_id: int
-    by: int
-    email: str = field(repr=False)
+class EmailChangeRequested(_Changed):
+    """A user is to get the address `pending_email` once it is verified."""
 
 
-@dataclass(frozen=True)
-class AdminGranted(Announcement):
-    """A user was made an admin, by the user with the id `by` or the operator."""
-
-    user_id: int
-    by: int | str
+class AdminRevoked(_Changed):
+    """A user is no admin any more."""
 
 
-@dataclass(frozen=True)
-class PasswordChanged(Announcement):
-    """A user got a new password, by the user with the id `by` or the operator."""
+class UserActivated(_Changed):
+    """A user may log in again."""
 
-    user_id: int
-    by: int | str
+
+class UserDeactivated(_Changed):
+    """A user may not log in any more."""
+
+
+class PasswordChanged(_Changed):
+    """A user got a new password."""
+
+
+_SWITCHED: dict[tuple[str, Any], type[_Changed]] = {
+    ("is_admin", True): AdminGranted,
+    ("is_admin", False): AdminRevoked,
+    ("is_active", True): UserActivated,
+    ("is_active", False): UserDeactivated,
+}
 
 
 class NewPassword(NamedTuple):
@@ -116,9 +121,11 @@ def update(db: Session, change: Change) -> UserRow:
         rules.require_other_admin(db, user)
     if change.verify_email and _is_other_address(user.email, differing):
         differing["pending_email"] = differing.pop("email")
-    email = user.email
+    before = {name: getattr(user, name) for name in differing}
     _apply(db, user, differing, change.new_password)
-    _announce(db, change, differing, email)
+    _announce(db, change.user_id, change.by.user.id, before, differing)
+    if change.new_password is not None:
+        announce(db, PasswordChanged(change.user_id, change.by.user.id))
     if not user.is_active:
         sessions.end_all(db, change.user_id, "user deactivated")
     elif change.new_password is not None:
@@ -150,8 +157,10 @@ def promote(db: Session, username: str) -> bool:
     user.email_verified_at = user.email_verified_at or now()  # the operator's word: else it might be locked out
     if rules.is_active_admin(user):
         return False
-    _apply(db, user, {"is_admin": True, "is_active": True}, None)
-    announce(db, AdminGranted(user.id or 0, OPERATOR))
+    before = {name: False for name in PRIVILEGES if not getattr(user, name)}
+    after = dict.fromkeys(before, True)
+    _apply(db, user, after, None)
+    _announce(db, user.id or 0, OPERATOR, before, after)
     return True
 
 
@@ -180,24 +189,20 @@ def _apply(db: Session, user: User, differing: Mapping[str, Any], new_password: 
     user.sqlmodel_update(dict(differing))
     credentials.set_keys(user)
     if new_password is not None:
-        refuse_guessable(new_password.password, user.username, user.email)
+        refuse(guessable(new_password.password, user.username, user.email))
     user.updated_at = now()
     user.version += 1
     rules.flush(db, user)
 
 
-def _announce(db: Session, change: Change, differing: Mapping[str, Any], email: str) -> None:
-    by = change.by.user.id
-    if differing:
-        announce(db, UserChanged(change.user_id, by, " ".join(sorted(differing))))
-    if "email" in differing:
-        announce(db, EmailChanged(change.user_id, by, before=email))
-    if "pending_email" in differing:
-        announce(db, EmailChangeRequested(change.user_id, by, differing["pending_email"]))
-    if differing.get("is_admin"):
-        announce(db, AdminGranted(change.user_id, by))
-    if change.new_password is not None:
-        announce(db, PasswordChanged(change.user_id, by))
+def _announce(db: Session, user_id: int, by: int | str, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+    if after:
+        changes = {name: (before[name], value) for name, value in after.items()}
+        announce(db, UserChanged(user_id, by, " ".join(sorted(after)), changes))
+    if after.get("pending_email"):
+        announce(db, EmailChangeRequested(user_id, by))
+    for switch in after.items() & _SWITCHED.keys():
+        announce(db, _SWITCHED[switch](user_id, by))
 
 
 def _needs_recent_login(change: Change, differing: Mapping[str, Any]) -> bool:

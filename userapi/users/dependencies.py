@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import Depends, Header, Request
 
 from userapi.errors import ApiError, ErrorCode
+from userapi.kit.web import openapi
 from userapi.users.preparation import Preparation
 from userapi.users.rules import Version
 
@@ -13,11 +14,20 @@ _TAGS = re.compile(r'[\s,]*(?:W/)?"[^"]*"(?:\s*,[\s,]*(?:W/)?"[^"]*")*[\s,]*')
 _VERSION = re.compile(r'(?<=")([1-9][0-9]{0,9})(?=")')
 
 
+@openapi.raises(
+    ErrorCode.PASSWORD_TOO_COMMON,
+    ErrorCode.PASSWORD_CONTAINS_USERNAME,
+    ErrorCode.PASSWORD_CONTAINS_EMAIL,
+    ErrorCode.PASSWORD_TOO_WEAK,
+    ErrorCode.OVERLOADED,
+    ErrorCode.DATABASE_UNAVAILABLE,
+)
 async def _preparation(request: Request) -> Preparation:
     found: Preparation = request.app.state.services.preparation
     return found
 
 
+@openapi.raises(ErrorCode.BAD_REQUEST, ErrorCode.PRECONDITION_FAILED)
 async def _if_match(
     request: Request,
     _: Annotated[

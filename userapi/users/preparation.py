@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from userapi.errors import ApiError, refuse
 from userapi.kit.database import Database
 from userapi.kit.web.client import Client
 from userapi.models import UserCreate, UserRegister
@@ -34,16 +35,18 @@ class Preparation:
     ) -> str:
         """Return the hash of a new user's password; `admit` may refuse before anything is hashed.
 
-        A name that is taken is told before its password costs anything; the unique index decides in the end. `email`
-        says whether that of the address is.
+        What is wrong is told before the password costs anything; the unique index decides on the names in the end.
+        Without `email` it is not told here that the address is taken.
 
         Raises:
-            ApiError: username_taken, email_taken, overloaded, database_unavailable, and what `Strength.require` says.
+            ApiError: What `Strength.require` says, username_taken, email_taken; overloaded, database_unavailable.
         """
+        names, found = new.model_dump(include={"username", "email"} if email else {"username"}), list[ApiError]()
         invited = isinstance(new, UserCreate) and new.send_invitation and not new.password
         if not invited:
-            await self._strength.require(new.password, new.username, new.email)
-        await self._database.read(rules.require_free, new, email=email)
+            found = self._strength.form(new.password)
+            found += await self._strength.guessable(new.password, new.username, new.email)
+        refuse(found + await self._database.read(rules.taken, names))
         if admit is not None:
             await admit()
         if invited:
@@ -55,20 +58,33 @@ class Preparation:
     ) -> Change:
         """Return a change of a user, with what it needs of bcrypt: the proof of the current password, the new hash.
 
+        Whether names are taken is for the unit to say, after other refusals; here it is told beside what is wrong.
+
         Raises:
-            ApiError: current_password_required, current_password_incorrect, too_many_attempts, overloaded,
-                database_unavailable, user_not_found, and what `Strength.require` says of the new password.
+            ApiError: What `Strength.require` says of the new password, current_password_required,
+                current_password_incorrect; too_many_attempts, overloaded, database_unavailable, user_not_found.
         """
-        change = Change(user_id, caller, fields, version, verify_email=self.verify_email)
+        change, found = Change(user_id, caller, fields, version, verify_email=self.verify_email), list[ApiError]()
         password = fields.get("password")
         if password:
-            self._strength.require_form(password)
+            found += self._strength.form(password)
         if change.needs_current_password:
-            verified_hash = await self._check.prove(caller, fields.get("current_password"), client)
-            change = change._replace(verified_hash=verified_hash)
+            try:
+                verified_hash = await self._check.prove(caller, fields.get("current_password"), client)
+            except ApiError as error:
+                if error.code.field is None:
+                    raise
+                found.append(error)
+            else:
+                change = change._replace(verified_hash=verified_hash)
         if password:
             user = caller.user if change.own else await self._database.read(rules.find, user_id)
             names = fields.get("username") or user.username, fields.get("email") or user.email
-            await self._strength.require(password, *names)
-            change = change._replace(new_password=NewPassword(password, await self._passwords.hash(password, client)))
+            found += await self._strength.guessable(password, *names)
+        if found:
+            names_told = {**fields, "email": None} if self.verify_email else fields
+            refuse(found + await self._database.read(rules.taken, names_told, user_id))
+        if password:
+            new_password = NewPassword(password, await self._passwords.hash(password, client))
+            change = change._replace(new_password=new_password)
         return change

@@ -1,6 +1,6 @@
 """Rules about users: who is who, what may be, and that an active admin remains."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, bindparam, true
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
-from userapi.errors import ApiError, ErrorCode
+from userapi.errors import ApiError, ErrorCode, refuse
 from userapi.kit.announcements import Announcement, announce
 from userapi.kit.database import AskAfterRollback, RunAgain
 from userapi.models import USER_ROW, User, UserBase, UserCreate, UserRegister, UserRow, canonical, now, row_of
@@ -58,17 +58,14 @@ def any_user(connection: Connection) -> bool:
     return connection.execute(sqlalchemy.select(col(User.id)).limit(1)).first() is not None
 
 
-def require_free(connection: Connection, new: UserRegister, *, email: bool = True) -> None:
-    """Check that neither name of a new user is taken, or only the username, as far as can be told now.
+def taken(connection: Connection, names: Mapping[str, Any], user_id: int = 0) -> list[ApiError]:
+    """Return which of the names that a user with this id is to have another has, as far as can be told now.
 
-    Raises:
-        ApiError: username_taken, email_taken; the username is reported first.
+    The codes are username_taken and email_taken, the username first.
     """
-    if credentials.find(connection, new.username) is not None:
-        raise ApiError(ErrorCode.USERNAME_TAKEN)
-    holder = sqlalchemy.select(col(User.id)).where(col(User.email_key) == canonical(new.email))
-    if email and connection.execute(holder).first() is not None:
-        raise ApiError(ErrorCode.EMAIL_TAKEN)
+    codes = {"username": ErrorCode.USERNAME_TAKEN, "email": ErrorCode.EMAIL_TAKEN}
+    holders = {code: credentials.find(connection, names[name]) for name, code in codes.items() if names.get(name)}
+    return [ApiError(code) for code, holder in holders.items() if holder and holder.holds and holder.user_id != user_id]
 
 
 def create(db: Session, new: UserRegister, hashed_password: str, *, claims: bool = False) -> UserRow:
@@ -170,9 +167,8 @@ def flush(db: Session, user: User) -> None:
     ]
 
     def ask(db: Session) -> None:
-        for column, key, taken in keys:
-            if db.exec(select(User.id).where(column == key, User.id != user_id)).first() is not None:
-                raise ApiError(taken)
+        others = {code: select(User.id).where(column == key, User.id != user_id) for column, key, code in keys}
+        refuse([ApiError(code) for code, other in others.items() if db.exec(other).first() is not None])
 
     try:
         db.flush()

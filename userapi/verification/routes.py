@@ -18,11 +18,8 @@ from userapi.verification import rules
 router: APIRouter = openapi.router(
     prefix="/email",
     tags=["verification"],
-    responses=openapi.responses(ErrorCode.DATABASE_UNAVAILABLE) | openapi.INVALID,
 )
-_WRONG = openapi.responses(
-    ErrorCode.CROSS_SITE_REFUSED, ErrorCode.INVALID_CODE, ErrorCode.EMAIL_TAKEN, ErrorCode.TOO_MANY_ATTEMPTS
-)
+_WRONG = openapi.raises(ErrorCode.INVALID_CODE, ErrorCode.EMAIL_TAKEN, ErrorCode.TOO_MANY_ATTEMPTS)
 
 
 class LinkToken(BaseModel):
@@ -39,18 +36,15 @@ class Message(BaseModel):
     message: str = "If there is an address to verify, a mail is on its way to it"
 
 
-@router.post(
-    "/verify/request",
-    status_code=202,
-    responses=openapi.responses(ErrorCode.NOT_AUTHENTICATED, ErrorCode.INVALID_TOKEN),
-)
+@router.post("/verify/request", status_code=202)
 async def request_verification(caller: CallerDep, database: DatabaseDep, context: MailContextDep) -> Message:
     """Ask for the mail that verifies the address that waits, `pending_email`, or else the present one."""
     await database.write(rules.ask_again, context, caller.user.id)
     return Message()
 
 
-@router.post("/verify", status_code=204, response_class=Response, dependencies=[NOT_CROSS_SITE], responses=_WRONG)
+@router.post("/verify", status_code=204, response_class=Response, dependencies=[NOT_CROSS_SITE])
+@_WRONG
 async def verify_email(body: MailProof, client: ClientDep, request: Request) -> None:
     """Verify an address with the mail's `token`, or with `login` and the mail's `code`. It works once.
 
@@ -59,7 +53,8 @@ async def verify_email(body: MailProof, client: ClientDep, request: Request) -> 
     await verify(request.app.state.services, body, client)
 
 
-@router.post("/undo", status_code=204, response_class=Response, dependencies=[NOT_CROSS_SITE], responses=_WRONG)
+@router.post("/undo", status_code=204, response_class=Response, dependencies=[NOT_CROSS_SITE])
+@_WRONG
 async def undo_email(body: LinkToken, client: ClientDep, request: Request) -> None:
     """Undo a change of address with the `token` that the former address got. All sessions end."""
     await undo(request.app.state.services, body.token, client)

@@ -18,7 +18,7 @@ from userapi.models import OneTimeCode, User, canonical
 from userapi.proof import codes, credentials
 from userapi.security.keyring import Keyring
 from userapi.sessions import rules as sessions
-from userapi.users.changes import EmailChanged, EmailChangeRequested, UserChanged
+from userapi.users.changes import EmailChangeRequested, UserChanged
 from userapi.users.rules import UserCreated
 
 VERIFY, CHANGE, UNDO, REGISTERED = "verify_email", "change_email", "undo_email", "already_registered"
@@ -139,9 +139,7 @@ def _give(db: Session, user: User, email: str) -> None:
     user.email = email
     mailboxes.take(db, user)
     if email != before:
-        user_id = user.id or 0
-        announce(db, UserChanged(user_id, user_id, "email"))
-        announce(db, EmailChanged(user_id, user_id, before=before))
+        announce(db, UserChanged(user.id or 0, user.id or 0, "email", {"email": (before, email)}))
 
 
 def _logins(db: Session, login: str | None) -> list[str | None]:

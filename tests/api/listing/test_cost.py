@@ -67,7 +67,9 @@ class TestCost:
                 cursor = find_page(connection, far).next
                 first = work_of(connection, ListQuery(q=q, sort=sort, page_size=100))
                 deep = work_of(connection, ListQuery(q=q, sort=sort, page_size=100, after=cursor))
+                back = work_of(connection, ListQuery(q=q, sort=sort, page_size=100, before=cursor))
                 assert 0 < deep <= 1.6 * first, (sort, q, first, deep)
+                assert 0 < back <= 1.6 * first, (sort, q, first, back)
 
     @pytest.mark.parametrize("q", ["user1234", "user19999", "nobody"])
     @pytest.mark.parametrize("sort", [None, "-created_at"])

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from tests.support.client import Api
 from tests.support.insides import User
-from tests.support.listing import columns, listing
+from tests.support.listing import alone, columns, listing
 
 
 class TestForm:
@@ -28,5 +28,7 @@ class TestForm:
         for parameters in ({}, {"sort": "-username"}, {"q": "o"}, {"q": "o", "sort": "created_at"}):
             listed = listing(api, **parameters)
             assert len(listed) == (2 if "q" in parameters else 5)
-            assert listed == [api.admin.get(f"/users/{user['id']}").json() for user in listed]
+            answers = [api.admin.get(f"/users/{user['id']}") for user in listed]
+            assert alone(listed) == [answer.json() for answer in answers]
+            assert [f'"{user["version"]}"' for user in listed] == [answer.headers["ETag"] for answer in answers]
         assert {user["email"] for user in listing(api)} >= {odd}

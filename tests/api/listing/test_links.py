@@ -1,12 +1,19 @@
 """Listing users: `Link` and totals."""
 
+import asyncio
 from typing import Any
 
+import httpx2 as httpx
 import pytest
+from fastapi import FastAPI
+from pydantic import SecretStr
 
 from tests.support.client import Api
 from tests.support.databases import ON_SQLITE
+from tests.support.insides import Settings, create_app
 from tests.support.listing import ReadOnly, Row, get, links, query_of, sorted_by, texts, walk
+from tests.support.people import ADMIN_PASSWORD, bearer
+from tests.support.processes import SECRET_KEY
 
 
 class TestLinks(ReadOnly):
@@ -103,6 +110,46 @@ class TestLinks(ReadOnly):
         """S12: no link leads to a page that is invalid."""
         for target in links(get(api, page=2**31 // 100, page_size=100, total=True)).values():
             assert api.admin.get(target).status_code == 200
+
+
+class TestElsewhere:
+    @ON_SQLITE
+    @pytest.mark.parametrize("path", ["/users", "/users/me/sessions"])
+    def test_lead_to_the_path_that_the_client_asked(self, api: Api, path: str) -> None:
+        """Mounted under a prefix, too: resolved against the address of the request, they are right."""
+        api.new_user("bob")
+        api.token("admin", ADMIN_PASSWORD)
+        settings = Settings(_env_file=None, database_url=api.server.url, secret_key=SecretStr(SECRET_KEY))
+        inner, outer = create_app(settings), FastAPI()
+        outer.mount("/accounts/v1", inner)
+        pages = asyncio.run(two_pages(inner, outer, api.admin.token, f"/accounts/v1{path}"))
+        assert [len(page) for page in pages] == [1, 1]
+        assert pages[0] != pages[1]
+
+    def test_of_sessions_are_like_those_of_users(self, api: Api) -> None:
+        for _ in range(4):
+            api.token("admin", ADMIN_PASSWORD)
+        seen, target = list[int](), "/users/me/sessions?page_size=2"
+        while target:
+            answer = api.admin.get(target)
+            seen += [session["id"] for session in answer.json()]
+            found = links(answer, "/users/me/sessions")
+            assert ("prev" in found) == (len(seen) > 2)
+            target = found.get("next", "")
+        assert seen == sorted(seen, reverse=True)
+        assert len(seen) == 5
+
+
+async def two_pages(inner: FastAPI, outer: FastAPI, token: str, path: str) -> list[Any]:
+    """The first page of one item, and the one that its `Link` leads to."""
+    transport = httpx.ASGITransport(outer)
+    async with (
+        inner.router.lifespan_context(inner),
+        httpx.AsyncClient(transport=transport, base_url="http://test", headers=bearer(token)) as http,
+    ):
+        first = await http.get(f"{path}?page_size=1")
+        second = await http.get(str(first.url.join(first.links["next"]["url"])))
+        return [first.json(), second.json()]
 
 
 class TestTotal(ReadOnly):

@@ -165,7 +165,8 @@ class TestEvents:
         assert done.answer.status_code == 400
         event = done.events["session_revoked"]
         assert "again" in event["reason"]
-        assert (event["ip"], event["session_ip"]) == ("192.0.2.2", "192.0.2.1")
+        reused = done.events["refresh_reused"]
+        assert (reused["ip"], reused["session_ip"]) == ("192.0.2.2", "192.0.2.1")
         session = claims_of(pair["refresh_token"])
         assert (str(event["user_id"]), str(event["session_id"])) == (session["sub"], str(session["sid"]))
 

@@ -18,7 +18,7 @@ ABSENT = object()
 NO_NUMBERS: list[Any] = [None, "", "x", [], {}, float("nan"), float("inf")]
 TOO_BIG = [2**31, 2**63, 10**18, 10**30]
 ODD_CLAIM_VALUES: dict[str, list[Any]] = {
-    "exp": [ABSENT, *NO_NUMBERS, 0, -1, True, -(10**30)],
+    "exp": [ABSENT, *NO_NUMBERS],
     "iat": [ABSENT, *NO_NUMBERS, 10**12, 10**30],
     "nbf": [*NO_NUMBERS[1:], 10**12, 10**30],
     "sub": [ABSENT, None, "", "alice", "0", "-1", "1.0", "1e3", "\0", "\ud800", "9" * 5000, 1, 1.5, True, [], {}]
@@ -70,7 +70,13 @@ class TestForgery(Unchanged):
     @pytest.mark.parametrize("seconds", [-1, -30, -3600])
     def test_expired_token_is_refused(self, api: Api, claims: dict[str, Any], seconds: int) -> None:
         claims["exp"] = int(time.time()) + seconds
-        assert_refused(api.http.get("/users/me", headers=bearer(forge(claims))), "invalid_token")
+        answer = api.http.get("/users/me", headers=bearer(forge(claims)))
+        assert_refused(answer, "token_expired")
+        challenge = 'Bearer error="invalid_token", error_description="The access token has expired"'
+        assert answer.headers["WWW-Authenticate"] == challenge
+        for wrong in ({"aud": "userapi:refresh"}, {"iss": "x"}, {"sub": "0"}):
+            assert_refused(api.http.get("/users/me", headers=bearer(forge(claims | wrong))), "invalid_token")
+        assert_refused(api.http.get("/users/me", headers=bearer(forge(claims, key="f" * 64))), "invalid_token")
 
     def test_refresh_token_is_no_access_token(self, api: Api) -> None:
         answer = api.http.post("/token", data={"username": "admin", "password": ADMIN_PASSWORD})

@@ -117,7 +117,7 @@ class TestRefusedGrant:
     @ON_SQLITE
     def test_refused_refresh_says_so_in_the_rfcs_word(self, api: Api) -> None:
         answer = refresh(api, "x")
-        assert answer.json().keys() == {"detail", "code", "error"}
+        assert answer.json().keys() == {"detail", "code", "error", "error_description"}
         assert answer.json()["error"] == "invalid_grant"
         assert answer.headers["Cache-Control"] == "no-store"
         assert "WWW-Authenticate" not in answer.headers

@@ -15,7 +15,7 @@ from tests.support.people import ADMIN_PASSWORD, NEW_PASSWORD, PASSWORD, bearer
 
 
 def assert_dead(actor: Actor) -> None:
-    assert_refused(actor.get("/users/me"), "invalid_token")
+    assert_refused(actor.get("/users/me"), "session_ended")
 
 
 class TestRevocation:
@@ -81,7 +81,7 @@ class TestRevocation:
                 tokens = [token for token in [*first, *racing] if token is not None]
             assert len(tokens) >= len(first)
             for token in tokens:
-                assert_refused(api.http.get("/users/me", headers=bearer(token)), "invalid_token")
+                assert_refused(api.http.get("/users/me", headers=bearer(token)), "session_ended")
             passwords.reverse()
 
 
@@ -112,7 +112,7 @@ class TestIdentity:
     def test_session_of_another_user_does_not_fit(self, api: Api) -> None:
         alice, bob = claims_of(api.new_actor("alice").token), claims_of(api.new_actor("bob").token)
         for mixed in (alice | {"sid": bob["sid"]}, alice | {"sub": bob["sub"]}):
-            assert_refused(api.http.get("/users/me", headers=bearer(forge(mixed))), "invalid_token")
+            assert_refused(api.http.get("/users/me", headers=bearer(forge(mixed))), "session_ended")
 
 
 class TestChallenge:
@@ -130,8 +130,9 @@ class TestChallenge:
         alice = api.new_actor("alice")
         assert alice.delete("/users/me").status_code == 200
         answer = alice.get("/users/me")
-        assert_refused(answer, "invalid_token")
-        assert answer.headers["WWW-Authenticate"] == 'Bearer error="invalid_token"'
+        assert_refused(answer, "session_ended")
+        challenge = 'Bearer error="invalid_token", error_description="The login session has ended"'
+        assert answer.headers["WWW-Authenticate"] == challenge
 
     @ON_SQLITE
     @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])

@@ -153,7 +153,7 @@ class TestSetPassword:
         done = command("set-password", name, "--password-stdin", stdin=NEW_PASSWORD, url=api.server.url)
         assert (done.returncode, done.stderr) == (0, "")
         assert NEW_PASSWORD not in done.stdout
-        assert_refused(alice.get("/users/me"), "invalid_token")
+        assert_refused(alice.get("/users/me"), "session_ended")
         assert_refused(api.http.post("/token", data={"username": "alice", "password": PASSWORD}), "invalid_credentials")
         assert api.log_in("alice", NEW_PASSWORD).user["updated_at"] is not None
 

@@ -43,7 +43,7 @@ class TestEndOne:
         """S1."""
         (own,) = sessions_of(alice)
         assert alice.delete(f"/users/me/sessions/{own['id']}").status_code == 204
-        assert_refused(alice.get("/users/me"), "invalid_token")
+        assert_refused(alice.get("/users/me"), "session_ended")
 
     def test_second_time_it_is_gone(self, api: Api, alice: Actor) -> None:
         path = f"/users/me/sessions/{id_of(api.grant('alice'))}"
@@ -73,7 +73,7 @@ class TestEndAll:
         answer = alice.delete(f"/users/me/sessions{query}")
         assert (answer.status_code, answer.content) == (204, b"")
         assert_ended(api, *pairs)
-        assert_refused(alice.get("/users/me"), "invalid_token")
+        assert_refused(alice.get("/users/me"), "session_ended")
         assert api.admin.get("/users/me").status_code == 200
 
     def test_but_the_current_one(self, api: Api, alice: Actor) -> None:
@@ -93,7 +93,7 @@ class TestEndAll:
         answer = api.admin.delete(f"{alice.path}/sessions", params={"keep_current": keep_current})
         assert answer.status_code == 204
         assert_ended(api, pair)
-        assert_refused(alice.get("/users/me"), "invalid_token")
+        assert_refused(alice.get("/users/me"), "session_ended")
         assert api.admin.get("/users/me").status_code == 200
 
     def test_of_a_user_without_any_is_fine(self, api: Api) -> None:

@@ -24,7 +24,7 @@ class TestDelete:
         alice = api.new_actor("alice")
         api.log_in("alice")
         assert alice.delete(alice.path if by_id else "/users/me").status_code == 200
-        assert_refused(alice.get("/users/me"), "invalid_token")
+        assert_refused(alice.get("/users/me"), "session_ended")
         assert api.sql("SELECT * FROM users WHERE id = :id", id=alice.id) == []
         assert api.sql("SELECT * FROM login_sessions WHERE user_id = :id", id=alice.id) == []
         assert api.admin.get("/users/me").status_code == 200

@@ -20,6 +20,15 @@ def client(shared: Shared, request: pytest.FixtureRequest) -> Iterator[Api]:
 
 @pytest.mark.parametrize("client", [f"{ORIGIN}, https://other.example"], indirect=True)
 class TestAllowedOrigins:
+    def test_preflight_is_remembered_and_cookies_may_come_along(self, client: Api) -> None:
+        answer = client.http.options("/users/1", headers={"Origin": ORIGIN, **PREFLIGHT})
+        assert answer.headers["Access-Control-Max-Age"] == "7200"
+        assert answer.headers["Access-Control-Allow-Credentials"] == "true"
+        assert (
+            client.http.get("/users/me", headers={"Origin": ORIGIN}).headers["Access-Control-Allow-Credentials"]
+            == "true"
+        )
+
     @pytest.mark.parametrize("origin", [ORIGIN, "https://other.example"])
     @pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])
     def test_preflight_lets_its_requests_pass(self, client: Api, origin: str, method: str) -> None:
@@ -49,7 +58,19 @@ class TestAllowedOrigins:
         assert answer.status_code == status
         assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
         exposed = answer.headers["Access-Control-Expose-Headers"].split(", ")
-        assert {"Location", "Retry-After", "ETag", "Link", "X-Total-Count", "X-Request-ID"} <= set(exposed)
+        named = {"Location", "Retry-After", "ETag", "Link", "X-Total-Count", "X-Request-ID", "WWW-Authenticate"}
+        assert named <= set(exposed)
+
+    def test_an_unavailable_service_can_be_read(self, client: Api) -> None:
+        [(revision,)] = client.sql("SELECT version_num FROM alembic_version")
+        client.sql("UPDATE alembic_version SET version_num = 'other'")
+        try:
+            answer = client.http.get("/health/ready", headers={"Origin": ORIGIN})
+        finally:
+            client.sql("UPDATE alembic_version SET version_num = :revision", revision=revision)
+        assert answer.status_code == 503
+        assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
+        assert "Retry-After" in answer.headers["Access-Control-Expose-Headers"]
 
     @pytest.mark.parametrize(
         "origin", ["https://evil.example", "http://app.example", f"{ORIGIN}.evil.example", f"{ORIGIN}:8443", "null"]

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import random
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -66,6 +67,8 @@ class Database:
             self._reader = server_engine(self._url, isolation_level="AUTOCOMMIT", skip_autocommit_rollback=True, **POOL)
             self._writer = server_engine(self._url, isolation_level="READ COMMITTED", **POOL)
         busy_seconds = float(str(self._url.query.get("timeout", BUSY_SECONDS))) if self._sqlite else 0.0
+        # How often units ran, by kind; and again, by what befell the run before; and were given up.
+        self.tally: Counter[str] = Counter()
         self._turn_seconds = busy_seconds if self._sqlite else POOL_SECONDS
         self._unit_seconds = busy_seconds if self._sqlite else UNIT_SECONDS
         # First come, first served: SQLAlchemy's pool serves whoever asks at the moment when a connection comes free.
@@ -94,6 +97,7 @@ class Database:
             with self._reader.sync_engine.connect() as connection:
                 return work(connection, *args, **kwargs)
 
+        self.tally["read"] += 1
         if self._sqlite:
             return await self._mapped(self._run(on_file, time.monotonic() + self._unit_seconds))
         return await self._mapped(self._run_in_turn(self._reading, on_server))
@@ -110,6 +114,7 @@ class Database:
         def unit() -> R:
             return self._unit(engine, lambda db: work(db, *args, **kwargs))
 
+        self.tally["write"] += 1
         return await self._mapped(self._run_in_turn(self._writing, unit))
 
     async def unlimited(self, work: Callable[[Connection], R], *, busy_seconds: float) -> R:
@@ -129,6 +134,13 @@ class Database:
         async with engine.connect() as connection:
             return await connection.run_sync(work)
 
+    @property
+    def engines(self) -> dict[str, Engine]:
+        """Return the engines, by the kind of units that run on them."""
+        if self._sqlite:
+            return {"any": self._file}
+        return {"read": self._reader.sync_engine, "write": self._writer.sync_engine}
+
     async def close(self) -> None:
         """Close all connections."""
         if self._sqlite:
@@ -147,6 +159,7 @@ class Database:
         try:
             return await run
         except (OperationalError, InterfaceError, PoolTimeout, TimeoutError, CommitLost, RunAgain) as error:
+            self.tally["unavailable"] += 1
             log.error("database unavailable: %s", str(error).partition("\n")[0] or type(error).__name__)
             raise DatabaseUnavailable from error
 
@@ -172,13 +185,15 @@ class Database:
                     return await greenlet_spawn(unit)  # what AsyncSession.run_sync does, for 100 us less
             except (DBAPIError, RunAgain) as error:
                 if is_busy(error) and time.monotonic() + pause < deadline:
-                    pause = min(pause * 2, 0.05)
+                    pause, reason = min(pause * 2, 0.05), "busy"
                 elif is_disconnect(error) and reconnects:
-                    reconnects, pause = reconnects - 1, 0
+                    reconnects, pause, reason = reconnects - 1, 0, "disconnect"
                 elif is_conflict(error) and reruns:
-                    reruns, pause = reruns - 1, random.uniform(0.005, 0.05)  # noqa: S311 - jitter is no secret
+                    reruns, reason = reruns - 1, "conflict"
+                    pause = random.uniform(0.005, 0.05)  # noqa: S311 - jitter is no secret
                 else:
                     raise
+                self.tally[reason] += 1
             await asyncio.sleep(pause)
 
     def _unit(self, engine: Engine, work: Callable[[Session], R]) -> R:

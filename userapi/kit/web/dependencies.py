@@ -6,7 +6,7 @@ from fastapi import Depends, Request
 
 from userapi.errors import ApiError, ErrorCode
 from userapi.kit.database import Database
-from userapi.kit.web import addresses
+from userapi.kit.web import addresses, openapi
 from userapi.kit.web.client import Client
 
 
@@ -16,12 +16,19 @@ async def database(request: Request) -> Database:
     return found
 
 
+def path_of(request: Request) -> str:
+    """Return the path of a request as the client sees it, also under a prefix that a proxy cuts off."""
+    root: str = request.scope.get("root_path", "")
+    return f"{root}{request.scope['path'].removeprefix(root)}"
+
+
 async def client(request: Request) -> Client:
     """Return where the request comes from."""
     host = request.client.host if request.client else None
     return Client(request.headers.get("user-agent"), addresses.plain(host), request.is_disconnected)
 
 
+@openapi.raises(ErrorCode.CROSS_SITE_REFUSED)
 async def _not_cross_site(request: Request) -> None:
     """Refuse what a page of another site asks for by a browser, unless its origin is allowed (Fetch Metadata)."""
     if request.headers.get("sec-fetch-site") == "cross-site":

@@ -16,6 +16,7 @@ from userapi.kit.web import addresses, problems
 
 MAX_BODY_BYTES = 64 * 1024
 USER_ID = "userapi.user_id"  # where in the scope the caller's id is left for the log
+TARGET_ID = "userapi.target_id"  # and that of the user whom the request is about
 POLICY = "userapi.policy"  # where in the scope a page leaves its content security policy
 
 log = logging.getLogger("userapi.requests")
@@ -42,7 +43,7 @@ class BodyLimit(RequestBodyLimitMiddleware):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse or pass on."""
         if scope["type"] == "http" and int(Headers(scope=scope).get("content-length", 0)) > MAX_BODY_BYTES:
-            await problems.answer(ApiError(ErrorCode.PAYLOAD_TOO_LARGE))(scope, receive, send)
+            await problems.answer(ApiError(ErrorCode.PAYLOAD_TOO_LARGE), scope)(scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
 
@@ -60,7 +61,8 @@ class Edge:
             return await self.app(scope, receive, send)
         start = time.perf_counter()
         request_id = _request_id(scope)
-        logs.begin_request(request_id, scope["client"][0][:64] if scope["client"] else None)
+        agent = _header(scope, b"user-agent")
+        logs.begin_request(request_id, scope["client"][0][:64] if scope["client"] else None, agent or None)
         addresses.socket.set(scope.get("server"))
         addresses.warn_of_untrusted(scope)
 
@@ -96,13 +98,17 @@ class LastResort:
             log.exception("unexpected error")
             if _STATUS in scope:
                 raise
-            await problems.answer(ApiError(ErrorCode.INTERNAL_ERROR))(scope, receive, send)
+            await problems.answer(ApiError(ErrorCode.INTERNAL_ERROR), scope)(scope, receive, send)
 
 
 def _request_id(scope: Scope) -> str:
     """Return the id that came in `X-Request-ID`, if it is a plain one, or a new one."""
-    given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"").decode("latin-1")
+    given = _header(scope, b"x-request-id")
     return given if _GIVEN_ID.fullmatch(given) else secrets.token_hex(8)
+
+
+def _header(scope: Scope, name: bytes) -> str:
+    return next((value for found, value in scope["headers"] if found == name), b"").decode("latin-1")
 
 
 def _headers(scope: Scope, request_id: str) -> list[tuple[bytes, bytes]]:
@@ -111,7 +117,7 @@ def _headers(scope: Scope, request_id: str) -> list[tuple[bytes, bytes]]:
         (b"content-security-policy", scope.get(POLICY, _NOTHING)),
         *(_BY_HTTPS if scope["scheme"] == "https" else _ALWAYS),
     ]
-    if not scope["path"].startswith(_PUBLIC):
+    if not scope["path"].removeprefix(scope.get("root_path", "")).startswith(_PUBLIC):
         headers.append((b"cache-control", b"no-store"))
     return headers
 
@@ -123,6 +129,7 @@ def _log(scope: Scope, status: int, seconds: float) -> None:
         "status": status,
         "ms": round(seconds * 1000, 2),
         "user_id": scope.get(USER_ID, "-"),
+        "target_id": scope.get(TARGET_ID, "-"),
         "ip": logs.address.get() or "-",
     }
     log.info("request", extra={"fields": fields})
