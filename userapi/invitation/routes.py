@@ -1,8 +1,8 @@
 """The routes of invitations: for admins, who send and withdraw them, and for whoever was invited."""
 
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
 from userapi.errors import ErrorCode
@@ -13,13 +13,11 @@ from userapi.kit.web.dependencies import NOT_CROSS_SITE, ClientDep, DatabaseDep
 from userapi.mail.dependencies import MailContextDep
 from userapi.mailboxes import proofs
 from userapi.mailboxes.proofs import NEW_PASSWORD_ERRORS, NewPasswordProof
-from userapi.models import UserId
-from userapi.sessions.caller import AdminDep
+from userapi.sessions.caller import AdminDep, TargetDep
 
 router: APIRouter = openapi.router(tags=["invitation"])
 _ADMIN = openapi.raises(ErrorCode.USER_NOT_FOUND, ErrorCode.INVITATION_NOT_FOUND)
 _PATH = "/users/{user_id}/invitation"
-InvitedId = Annotated[UserId, Path(description="The id of a user who was invited")]
 
 
 class Message(BaseModel):
@@ -30,17 +28,17 @@ class Message(BaseModel):
 
 @router.post(_PATH, status_code=202)
 @_ADMIN
-async def send_invitation(user_id: InvitedId, _: AdminDep, database: DatabaseDep, context: MailContextDep) -> Message:
+async def send_invitation(target: TargetDep, _: AdminDep, database: DatabaseDep, context: MailContextDep) -> Message:
     """Send an invitation again (admins only). It is good for 7 days, and the one before is not any more."""
-    await database.write(rules.send_again, context, user_id)
+    await database.write(rules.send_again, context, target.user_id)
     return Message()
 
 
 @router.delete(_PATH, status_code=204, response_class=Response)
 @_ADMIN
-async def withdraw_invitation(user_id: InvitedId, admin: AdminDep, database: DatabaseDep) -> None:
+async def withdraw_invitation(target: TargetDep, admin: AdminDep, database: DatabaseDep) -> None:
     """Withdraw an invitation (admins only). The user stays, without a password."""
-    await database.write(rules.withdraw, user_id, admin.user.id)
+    await database.write(rules.withdraw, target.user_id, admin.user.id)
 
 
 @router.post("/invitation/accept", status_code=204, response_class=Response, dependencies=[NOT_CROSS_SITE])

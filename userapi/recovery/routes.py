@@ -5,6 +5,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
+from userapi.errors import ErrorCode
 from userapi.kit.web import openapi
 from userapi.kit.web.client import Client
 from userapi.kit.web.dependencies import NOT_CROSS_SITE, ClientDep, DatabaseDep
@@ -34,6 +35,7 @@ class Message(BaseModel):
 
 
 @router.post("/forgot", status_code=202)
+@openapi.raises(ErrorCode.DATABASE_UNAVAILABLE)
 async def forgot_password(body: Forgot, database: DatabaseDep, context: MailContextDep) -> Message:
     """Ask for a mail that lets one set a new password. The answer is the same whether there is such an account."""
     await database.write(rules.forgot, context, body.login)

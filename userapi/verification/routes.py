@@ -19,7 +19,9 @@ router: APIRouter = openapi.router(
     prefix="/email",
     tags=["verification"],
 )
-_WRONG = openapi.raises(ErrorCode.INVALID_CODE, ErrorCode.EMAIL_TAKEN, ErrorCode.TOO_MANY_ATTEMPTS)
+_WRONG = openapi.raises(
+    ErrorCode.INVALID_CODE, ErrorCode.EMAIL_TAKEN, ErrorCode.TOO_MANY_ATTEMPTS, ErrorCode.DATABASE_UNAVAILABLE
+)
 
 
 class LinkToken(BaseModel):
