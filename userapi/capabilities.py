@@ -24,6 +24,8 @@ from userapi.exports import commands as exports
 from userapi.first_admin.settings import FirstAdminSettings
 from userapi.health import routes as health
 from userapi.imports import commands as imports
+from userapi.invitation import pages as invitation_pages
+from userapi.invitation import rules as invitation
 from userapi.mail import commands as mail
 from userapi.mail import runner
 from userapi.metrics import background as metrics
@@ -32,9 +34,12 @@ from userapi.metrics.rules import sessions_alive
 from userapi.metrics.settings import MetricSettings
 from userapi.notices import rules as notices
 from userapi.notices.settings import NoticeSettings
+from userapi.recovery import pages as recovery
 from userapi.registration import routes as registration
 from userapi.registration.settings import RegistrationSettings
 from userapi.security.settings import SecuritySettings
+from userapi.verification import pages as verification_pages
+from userapi.verification import rules as verification
 
 
 class Settings(
@@ -65,6 +70,9 @@ CAPABILITIES: list[Capability] = [
     Capability("notices", listen=notices.listen, background=notices.watching),
     Capability("backups", commands=[backup, end_sessions]),
     Capability("registration", routers=registration.routers),
+    Capability("recovery", routers=lambda _: recovery.routers),
+    Capability("verification", routers=lambda _: verification_pages.routers, listen=verification.listen),
+    Capability("invitation", routers=lambda _: invitation_pages.routers, listen=invitation.listen),
     Capability(
         "events",
         routers=lambda _: [events_routes.router],

@@ -1,7 +1,7 @@
 """The settings that all have a part in, and the only reader of the environment and of `.env`."""
 
 import re
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -37,6 +37,11 @@ class CoreSettings(BaseSettings):
         ge=0,
         le=525_600,
         description="A login may be so old, in minutes, for changes that a stolen token must not make; 0: any age",
+    )
+    email_verification: Literal["off", "on", "required"] = Field(
+        "off",
+        description="Whether a new e-mail address must be verified by mail before it counts (`on`), and before whoever"
+        " registers may log in (`required`)",
     )
     log_format: LogFormat = Field("text", description="`text` for people, `json` for machines")
     forwarded_allow_ips: str = Field(

@@ -6,7 +6,7 @@ from sqlalchemy.dialects.mysql import DATETIME
 from alembic import op
 
 revision = "0008"
-down_revision = "0006"
+down_revision = "0007"
 branch_labels = None
 depends_on = None
 works_from = "0003"  # the oldest revision whose code works on this schema, too

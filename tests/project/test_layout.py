@@ -23,7 +23,7 @@ LAYERS = [
     {"listing"},
     {"users"},
     {"cookies"},
-    {"login", "first_admin", "moving"},
+    {"login", "first_admin", "mailboxes", "moving"},
     {"mail"},  # the one capability that others may import
     set[str](),  # all other capabilities: every folder that is not named
     {"capabilities"},

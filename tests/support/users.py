@@ -7,6 +7,7 @@ from tests.support.client import Actor, Api
 from tests.support.people import PASSWORD
 
 PUBLIC = {"id", "username", "email", "age", "locale", "is_admin", "is_active", "created_at", "updated_at"}
+PUBLIC |= {"email_verified_at", "pending_email"}
 # Values that break a field's rule, on create and on update.
 INVALID_VALUES: dict[str, list[Any]] = {
     "username": ["", "ab", "a" * 21, "a b c", "anna-lena", "ännchen", "alice\n", "ali.ce", "a@b.de", "alice\0", 123],

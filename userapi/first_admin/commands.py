@@ -52,7 +52,7 @@ def create_admin(username: str | None, email: str | None, password_stdin: bool, 
     password = commands.new_password(password_stdin)
 
     async def created(services: _Services) -> None:
-        new = UserCreate(username=name, email=address, password=password, is_admin=True)
+        new = UserCreate(username=name, email=address, password=password, is_admin=True, email_verified=True)
         await services.strength.require(new.password, new.username, new.email)
         await services.database.write(rules.create, new, await services.passwords.hash(new.password))
 

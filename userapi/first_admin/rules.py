@@ -66,6 +66,7 @@ def _checked(settings: FirstAdminSettings, generated: str | None) -> UserCreate:
             email=settings.first_admin_email,
             password=generated or (given.get_secret_value() if given else ""),
             is_admin=True,
+            email_verified=True,
         )
     except ValidationError as error:
         broken = broken_rules(error, "FIRST_ADMIN_")

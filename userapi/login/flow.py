@@ -40,6 +40,7 @@ class Login:
     ) -> None:
         """Grant tokens whose lifetimes the settings tell."""
         self._database, self._passwords, self._tokens, self._check = database, passwords, tokens, check
+        self._verified_only = settings.email_verification == "required"
         self._access_lifetime = timedelta(minutes=settings.access_token_expire_minutes)
         self._lifetime = sessions.Lifetime(
             idle=timedelta(days=settings.refresh_token_expire_days), whole=timedelta(days=settings.session_max_days)
@@ -51,12 +52,15 @@ class Login:
         Unknown, wrong and inactive take the same time.
 
         Raises:
-            ApiError: invalid_credentials, too_many_attempts, overloaded, database_unavailable.
+            ApiError: invalid_credentials, too_many_attempts, overloaded, database_unavailable; email_not_verified, if
+                the password is right.
         """
         for _ in range(ATTEMPTS):
             found = await self._check.credentials(username, password, client)
             if found is None:
                 break
+            if self._verified_only and not found.email_verified:
+                raise ApiError(ErrorCode.EMAIL_NOT_VERIFIED)
             await self._check.remember(found, client)
             if pair := await self._begin(found, password, client):
                 return pair

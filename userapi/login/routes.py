@@ -65,6 +65,7 @@ class Revoked(BaseModel):
 @openapi.raises(
     ErrorCode.INVALID_CREDENTIALS,
     ErrorCode.INVALID_GRANT,
+    ErrorCode.EMAIL_NOT_VERIFIED,
     ErrorCode.UNSUPPORTED_GRANT_TYPE,
     ErrorCode.VALIDATION_ERROR,
     ErrorCode.TOO_MANY_ATTEMPTS,

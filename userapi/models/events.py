@@ -28,6 +28,10 @@ class EventName(StrEnum):
     ADMIN_GRANTED = "admin_granted"
     ADMIN_REVOKED = "admin_revoked"
     PASSWORD_CHANGED = "password_changed"  # noqa: S105 - a name
+    EMAIL_CHANGE_REQUESTED = "email_change_requested"
+    EMAIL_VERIFIED = "email_verified"
+    INVITATION_ACCEPTED = "invitation_accepted"
+    INVITATION_WITHDRAWN = "invitation_withdrawn"
     LOGIN_SUCCEEDED = "login_succeeded"
     LOGIN_FAILED = "login_failed"
     LOGIN_LOCKED = "login_locked"
@@ -35,7 +39,7 @@ class EventName(StrEnum):
     SESSION_REVOKED = "session_revoked"
     REFRESH_REUSED = "refresh_reused"
     NEW_DEVICE = "new_device"
-    MAIL_QUEUED = "mail_queued"
+    # Not `mail_queued`: whoever asks for a mail that is sent to nobody must not get the answer sooner.
     MAIL_SENT = "mail_sent"
     MAIL_GIVEN_UP = "mail_given_up"
     ALL_SESSIONS_ENDED = "all_sessions_ended"

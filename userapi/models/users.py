@@ -5,7 +5,7 @@ from datetime import datetime
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from pydantic import MISSING
+from pydantic import MISSING, Field
 from sqlalchemy import Index
 from sqlmodel import Field as Column
 from sqlmodel._compat import SQLModelConfig
@@ -49,6 +49,12 @@ class _Account(UserBase, _Identified):
     updated_at: datetime | None = Column(
         default=None, sa_type=Timestamp, description="Null until the first change, then the time of the last one"
     )
+    email_verified_at: datetime | None = Column(
+        default=None, sa_type=Timestamp, description="When it was proved that the user reads mail there; null: never"
+    )
+    pending_email: str | None = Column(
+        default=None, max_length=MAX_EMAIL, description="The address that takes the other's place once it is verified"
+    )
 
 
 class User(_Account, table=True):
@@ -91,9 +97,12 @@ class UserRegister(UserBase):
 
 
 class UserCreate(UserRegister):
-    """A new user that an admin makes."""
+    """A new user that an admin makes: with a password, or with an invitation, which lets the user set one."""
 
+    password: Password = Field(default_factory=str)
     is_admin: bool | None = None
+    email_verified: bool | None = Field(None, description="Whether the address counts as verified")
+    send_invitation: bool | None = Field(None, description="Send a mail by which the user sets the password")
 
 
 class UserUpdate(Model):

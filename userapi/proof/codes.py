@@ -104,7 +104,8 @@ def redeem_code(db: Session, keyring: Keyring, purpose: str, login: str, code: s
 
 def _of_token(keyring: Keyring, purpose: str, token: str) -> ColumnElement[bool]:
     known = col(OneTimeCode.token_hmac).in_(keyring.digests("token", purpose, token))
-    return known & (col(OneTimeCode.purpose) == purpose) & (col(OneTimeCode.expires_at) > now())
+    alive = (col(OneTimeCode.expires_at) > now()) & (col(OneTimeCode.tries_left) > 0)
+    return known & (col(OneTimeCode.purpose) == purpose) & alive
 
 
 def _consume(db: Session, keyring: Keyring, user_id: int, good: ColumnElement[bool]) -> Redeemed | None:

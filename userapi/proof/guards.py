@@ -37,7 +37,7 @@ class LoginLocked(Announcement):
 
 @dataclass(frozen=True)
 class LoginUnlocked(Announcement):
-    """The operator has let a user log in again, or an address."""
+    """The operator has let a user log in again, or an address; or a user has set a new password by mail."""
 
     user_id: int | None
     unlocked_ip: str | None

@@ -100,20 +100,23 @@ class Throttle:
         """Whether this process counts for itself."""
         return self._shared is None or self._clock() < self._shared_again_at
 
-    async def wait(self, budget: Budget, address: str | None = None) -> int:
-        """Return how many seconds an attempt must wait; 0 if it may go on."""
-        seconds = await self._do(lambda counters: counters.left(_lock(budget.key), 1))
+    async def wait(self, budget: Budget | None, address: str | None = None) -> int:
+        """Return how many seconds an attempt must wait; 0 if it may go on. Without a budget only the address counts."""
+        seconds = await self._do(lambda counters: counters.left(_lock(budget.key), 1)) if budget else 0
         if address is not None and address not in self._exempt:
             key = address_key(address)
             seconds = max(seconds, await self._do(lambda counters: counters.left(key, ADDRESS_FAILURES)))
         return math.ceil(seconds)
 
-    async def fail(self, budget: Budget, address: str | None) -> int:
-        """Count a wrong password; return for how many seconds that locks the account, 0 if it does not."""
+    async def fail(self, budget: Budget | None, address: str | None) -> int:
+        """Count a wrong password, or a wrong code, which has no budget.
+
+        Returns for how many seconds that locks the account, 0 if it does not.
+        """
 
         async def count(counters: Counters) -> int:
-            failures = await counters.add(budget.key, MEMORY)
-            if seconds := budget.lock_seconds(failures):
+            seconds = budget.lock_seconds(await counters.add(budget.key, MEMORY)) if budget else 0
+            if budget and seconds:
                 await counters.add(_lock(budget.key), seconds)
             if address is not None and address not in self._exempt:
                 await counters.add(address_key(address), ADDRESS_WINDOW)

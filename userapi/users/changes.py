@@ -8,7 +8,8 @@ from sqlmodel import Session
 
 from userapi.errors import ApiError, ErrorCode, refuse
 from userapi.kit.announcements import Announcement, announce
-from userapi.models import User, UserRow, canonical, now, row_of
+from userapi.models import User, UserRow, now, row_of
+from userapi.proof import credentials
 from userapi.security.strength import guessable
 from userapi.sessions import generations
 from userapi.sessions import rules as sessions
@@ -39,6 +40,10 @@ class UserChanged(_Changed):
 
 class AdminGranted(_Changed):
     """A user was made an admin."""
+
+
+class EmailChangeRequested(_Changed):
+    """A user is to get the address `pending_email` once it is verified."""
 
 
 class AdminRevoked(_Changed):
@@ -81,6 +86,7 @@ class Change(NamedTuple):
     version: Version = None
     verified_hash: str | None = None  # the hash that `current_password` was found to have
     new_password: NewPassword | None = None
+    verify_email: bool = False  # another address waits until it is verified
 
     @property
     def own(self) -> bool:
@@ -113,6 +119,8 @@ def update(db: Session, change: Change) -> UserRow:
         return row_of(user)
     if rules.is_active_admin(user) and False in (differing.get(name) for name in PRIVILEGES):
         rules.require_other_admin(db, user)
+    if change.verify_email and _is_other_address(user.email, differing):
+        differing["pending_email"] = differing.pop("email")
     before = {name: getattr(user, name) for name in differing}
     _apply(db, user, differing, change.new_password)
     announce_changes(db, change.user_id, change.by.user.id, before, differing)
@@ -146,6 +154,7 @@ def promote(db: Session, username: str) -> bool:
         ApiError: user_not_found.
     """
     user = rules.lock_named(db, username)
+    user.email_verified_at = user.email_verified_at or now()  # the operator's word: else it might be locked out
     if rules.is_active_admin(user):
         return False
     before = {name: False for name in PRIVILEGES if not getattr(user, name)}
@@ -172,11 +181,15 @@ def _authorise(user: User, change: Change, differing: Mapping[str, Any]) -> None
 
 
 def _apply(db: Session, user: User, differing: Mapping[str, Any], new_password: NewPassword | None) -> None:
+    if _is_other_address(user.email, differing):
+        user.email_verified_at = None
+    if new_password is not None:
+        user.pending_email = None  # who asked for it may be why there is a new password
+        user.hashed_password = new_password.hashed_password
     user.sqlmodel_update(dict(differing))
-    user.username_key, user.email_key = canonical(user.username), canonical(user.email)
+    credentials.set_keys(user)
     if new_password is not None:
         refuse(guessable(new_password.password, user.username, user.email))
-        user.hashed_password = new_password.hashed_password
     user.updated_at = now()
     user.version += 1
     rules.flush(db, user)
@@ -189,6 +202,8 @@ def announce_changes(
     if after:
         changes = {name: (before[name], value) for name, value in after.items()}
         announce(db, UserChanged(user_id, by, " ".join(sorted(after)), changes))
+    if after.get("pending_email"):
+        announce(db, EmailChangeRequested(user_id, by))
     for switch in after.items() & _SWITCHED.keys():
         announce(db, _SWITCHED[switch](user_id, by))
 

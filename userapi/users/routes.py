@@ -61,9 +61,12 @@ async def create_user(
     client: ClientDep,
     request: Request,
 ) -> Response:
-    """Make a user (admins only). Making an admin needs a recent login."""
+    """Make a user (admins only), with a password or, with `send_invitation`, without. An admin needs a recent login."""
     if new.is_admin:
         admin.require_recent_login()
+    if bool(new.password) == bool(new.send_invitation):
+        words = "Field required, or send_invitation" if not new.password else "Not together with send_invitation"
+        raise RequestValidationError([{"type": "missing", "loc": ("body", "password"), "msg": words}])
     hashed_password = await prepare.user(new, client)
     return answers.created(await database.write(rules.create, new, hashed_password), request)
 

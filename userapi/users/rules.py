@@ -13,11 +13,23 @@ from sqlmodel import Session, col, select
 from userapi.errors import ApiError, ErrorCode, refuse
 from userapi.kit.announcements import Announcement, announce
 from userapi.kit.database import AskAfterRollback, RunAgain, require_asked
-from userapi.models import USER_ROW, Deployment, User, UserCreate, UserRegister, UserRow, canonical, row_of
+from userapi.models import (
+    USER_ROW,
+    Deployment,
+    User,
+    UserBase,
+    UserCreate,
+    UserRegister,
+    UserRow,
+    canonical,
+    now,
+    row_of,
+)
 from userapi.proof import credentials
 from userapi.sessions import rules as sessions
 from userapi.sessions.rules import Caller
 
+UNUSABLE = "!"  # in place of the hash of whoever was invited; no password has it
 Version = Collection[int] | None  # the versions a change is made for (`If-Match`); None for any
 
 _FIND = sqlalchemy.select(*USER_ROW).where(col(User.id) == bindparam("user_id"))
@@ -30,6 +42,7 @@ class UserCreated(Announcement):
 
     user_id: int
     is_admin: bool
+    invited: bool | None = None  # it has no password yet
 
 
 @dataclass(frozen=True)
@@ -66,25 +79,26 @@ def taken(connection: Connection, names: Mapping[str, Any], user_id: int = 0) ->
     """
     codes = {"username": ErrorCode.USERNAME_TAKEN, "email": ErrorCode.EMAIL_TAKEN}
     holders = {code: credentials.find(connection, names[name]) for name, code in codes.items() if names.get(name)}
-    return [ApiError(code) for code, holder in holders.items() if holder and holder.user_id != user_id]
+    return [ApiError(code) for code, holder in holders.items() if holder and holder.holds and holder.user_id != user_id]
 
 
-def create(db: Session, new: UserRegister, hashed_password: str) -> UserRow:
-    """Make a user and return it. Only a `UserCreate` makes an admin.
+def create(db: Session, new: UserRegister, hashed_password: str, *, claims: bool = False) -> UserRow:
+    """Make a user and return it. Only a `UserCreate` makes an admin; whoever `claims` its address must verify it.
 
     Raises:
         ApiError: username_taken, email_taken; the username is reported first.
     """
+    by_admin = new if isinstance(new, UserCreate) else None
     user = User(
-        **new.model_dump(exclude={"password", "is_admin"}),
-        is_admin=isinstance(new, UserCreate) and bool(new.is_admin),
-        username_key=canonical(new.username),
-        email_key=canonical(new.email),
+        **new.model_dump(include=set(UserBase.model_fields)),
+        is_admin=by_admin is not None and bool(by_admin.is_admin),
+        email_verified_at=now() if by_admin is not None and by_admin.email_verified else None,
         hashed_password=hashed_password,
     )
+    credentials.set_keys(user, claims=claims)
     db.add(user)
     flush(db, user)
-    announce(db, UserCreated(user.id or 0, user.is_admin))
+    announce(db, UserCreated(user.id or 0, user.is_admin, (hashed_password == UNUSABLE) or None))
     return row_of(user)
 
 

@@ -45,6 +45,8 @@ class TestOn:
             "is_active": True,
             "created_at": carol.user["created_at"],
             "updated_at": None,
+            "email_verified_at": None,
+            "pending_email": None,
         }
         assert answer.headers["Location"] == carol.path
         assert answer.headers["ETag"] == carol.get(carol.path).headers["ETag"]

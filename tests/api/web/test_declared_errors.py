@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ import jwt
 import sqlalchemy as sa
 from fastapi import FastAPI
 from pydantic import SecretStr
+from sqlmodel import Session, col
 
 from tests.support.databases import sync_engine
-from tests.support.insides import Services, Settings, clients, create_app
+from tests.support.insides import Services, Settings, User, clients, codes, create_app, now
 from tests.support.jwts import forge
 from tests.support.openapi import errors, openapi, operation
 from tests.support.people import ADMIN_PASSWORD, NEW_PASSWORD, PASSWORD, WRONG_PASSWORD, bearer
@@ -27,10 +29,14 @@ WITH_BODY = [each for each in ALL if "requestBody" in (operation(*each, registra
 FORMS = ["/token", "/revoke", "/introspect"]
 OF_A_USER = [each for each in ALL if "{user_id}" in each[1]]
 LISTS = [("GET", "/users"), ("GET", "/events")]
-WITH_TOKEN = [*OF_A_USER, *LISTS, ("POST", "/users")]
+WITH_TOKEN = [*OF_A_USER, *LISTS, ("POST", "/users"), ("POST", "/email/verify/request")]
 CHANGES = [("PUT", "/users/{user_id}"), ("PATCH", "/users/{user_id}")]
 DELETE = ("DELETE", "/users/{user_id}")
 NEW = {"username": "carol", "email": "carol@example.com", "password": PASSWORD}
+SET_PASSWORD = ["/password/reset", "/invitation/accept"]
+BY_MAIL = ["/password/forgot", *SET_PASSWORD, "/email/verify", "/email/undo"]
+PROOF = {"login": "bob", "code": "BBBB-BBBB", "new_password": NEW_PASSWORD}
+WITH_TOKENS = {"reset_password": "/password/reset", "invitation": "/invitation/accept", "verify_email": "/email/verify"}
 # A route that asks for nothing fails only by an error in itself.
 CANNOT_BE_DRIVEN = {("GET", "/health/live", "internal_error")}
 FLOOD = 200
@@ -92,7 +98,9 @@ async def refuse_anything(seen: Seen) -> None:
     """What befalls any request, of an application that is not started."""
     ask = Asking(create_app(settings("sqlite://")), seen, "x")
     for method, path in ALL:
-        await ask(method, path, data={"token": "x"} if path in FORMS else None)
+        proof, form = PROOF | {"token": "x"}, {"token": "x"}
+        body: dict[str, Any] = {"json": proof} if path in BY_MAIL else {"data": form} if path in FORMS else {}
+        await ask(method, path, **body)
         await ask(method, path, headers={"Content-Length": "70000"}, content=b"x" * 70_000)
         answer = await ask.http.request("TRACE", path)
         assert answer.status_code == 405
@@ -113,6 +121,8 @@ async def refuse_without_database(seen: Seen, url: str) -> None:
             for path in ("/revoke", "/introspect"):
                 await ask("POST", path, data={"token": ask.token, "client_id": "x"})
             await ask("GET", "/health/ready")
+            for path in BY_MAIL:
+                await ask("POST", path, json=PROOF | ({"token": "x"} if path == "/email/undo" else {}))
         app.state.services = started
 
 
@@ -133,7 +143,8 @@ async def refuse_callers_and_input(seen: Seen, url: str) -> None:
             body = {"is_admin": True} if method in {"PUT", "PATCH"} else NEW
             await ask(method, path, user=1, token=carol, json=body)
         cross_site = {"Sec-Fetch-Site": "cross-site"}
-        await ask("POST", "/register", headers=cross_site, json=NEW)
+        for path in ("/register", *BY_MAIL):
+            await ask("POST", path, headers=cross_site, json=NEW)
         for path in FORMS:
             await ask("POST", path, headers=cross_site, data={"token": "x"})
         for method, path in WITH_BODY:
@@ -141,7 +152,7 @@ async def refuse_callers_and_input(seen: Seen, url: str) -> None:
             await ask(method, path, content=b'"\xff"', headers={"Content-Type": "application/json"})
         await ask.each(OF_A_USER, user="0", json={})
         await ask.each(LISTS, params={"page_size": 0})
-        for path in ("/users", "/register"):
+        for path in ("/users", "/register", *BY_MAIL):
             await ask("POST", path, json={})
         await ask("POST", "/token", data={})
         await ask("POST", "/revoke", data={"token": ""})
@@ -175,6 +186,7 @@ async def refuse_by_state(seen: Seen, url: str) -> None:
             await ask(method, path, json={"password": NEW_PASSWORD})
             await ask(method, path, json={"password": NEW_PASSWORD, "current_password": WRONG_PASSWORD})
             await ask(method, path, json={"is_admin": False})
+        await refuse_mails(ask, bob)
         await ask(*DELETE)
         for method, path in (*CHANGES, DELETE):
             for match in ('"99"', "x"):
@@ -184,6 +196,40 @@ async def refuse_by_state(seen: Seen, url: str) -> None:
             connection.execute(sa.text("UPDATE login_sessions SET created_at = '2020-01-01 00:00:00.000000'"))
         await ask("POST", "/users", json={**NEW, "is_admin": True})
         await ask.each([*CHANGES, DELETE], json={"username": "renamed"})
+
+
+async def refuse_mails(ask: Asking, bob: int) -> None:
+    """What collides with what mails have brought."""
+    for method in ("POST", "DELETE"):
+        await ask(method, "/users/{user_id}/invitation", user=bob)
+    for path in SET_PASSWORD:
+        for login, password in (
+            ("bob", "Password1"),
+            ("bob", "Welcome2025!"),
+            ("carol", "Zk4m-carol-1"),
+            ("carol@example.com", "Zk4m-carol-1"),
+        ):
+            await ask("POST", path, json=PROOF | {"login": login, "new_password": password})
+    for path in BY_MAIL:
+        await ask("POST", path, json=PROOF | {"token": "x"})
+    services: Any = ask.app.state.services
+    undo = "undo_email0123456789abcdef"
+
+    def issue(db: Session) -> dict[str, str]:
+        """Send codes to bob, whose address carol has verified meanwhile."""
+        db.exec(sa.update(User).where(col(User.username) == "carol").values(email_verified_at=now()))
+        db.exec(sa.update(User).where(col(User.username) == "bob").values(email="carol@example.com"))
+        user = db.get_one(User, bob)
+        day, data = timedelta(days=1), "carol@example.com"
+        purposes = [*WITH_TOKENS, undo]
+        return {name: codes.issue(db, services.keyring, name, user, day, data=data).token for name in purposes}
+
+    tokens = await services.database.write(issue)
+    for purpose, path in WITH_TOKENS.items():
+        await ask("POST", path, json={"token": tokens[purpose], "new_password": NEW_PASSWORD})
+    await ask("POST", "/email/undo", json={"token": f"0123456789abcdef.{tokens[undo]}"})
+    reset = "UPDATE users SET email = 'bob@example.com' WHERE id = :id"
+    await services.database.write(lambda db: db.connection().execute(sa.text(reset), {"id": bob}))
 
 
 async def refuse_too_much(seen: Seen, url: str) -> None:
@@ -196,8 +242,17 @@ async def refuse_too_much(seen: Seen, url: str) -> None:
         for _ in range(11):
             await ask("PUT", "/users/{user_id}", json={"password": NEW_PASSWORD, "current_password": WRONG_PASSWORD})
         await ask("PATCH", "/users/{user_id}", json={"password": NEW_PASSWORD, "current_password": WRONG_PASSWORD})
+        for _ in range(100):
+            await ask("POST", "/email/verify", json=PROOF)
+        for path in (*SET_PASSWORD, "/email/verify", "/email/undo"):
+            await ask("POST", path, json=PROOF | {"token": "x"})
+    async with running(seen, url, email_verification="required", throttle_enabled=False) as ask:
+        await ask("POST", "/register", json=NEW)
+        await ask("POST", "/token", data={"username": "carol", "password": PASSWORD})
     async with running(seen, url, throttle_enabled=False) as ask:
         bob = (await ask("POST", "/users", json={**NEW, "username": "bob", "email": "bob@example.com"})).json()["id"]
+        for path in SET_PASSWORD:
+            await asyncio.gather(*(ask("POST", path, json=PROOF) for _ in range(FLOOD)))
         form = {"username": "bob", "password": PASSWORD}
         await asyncio.gather(*(ask("POST", "/token", data=form) for _ in range(FLOOD)))
         for path in ("/users", "/register"):

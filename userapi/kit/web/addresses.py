@@ -2,11 +2,14 @@
 
 import ipaddress
 import logging
+from contextvars import ContextVar
 from typing import Any
 
 log = logging.getLogger(__name__)
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+socket: ContextVar[tuple[str, int | None] | None] = ContextVar("socket", default=None)  # that a request came to
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _warned = False

@@ -63,6 +63,7 @@ class Edge:
         request_id = _request_id(scope)
         agent = _header(scope, b"user-agent")
         logs.begin_request(request_id, scope["client"][0][:64] if scope["client"] else None, agent or None)
+        addresses.socket.set(scope.get("server"))
         addresses.warn_of_untrusted(scope)
 
         async def sending(message: Message) -> None:

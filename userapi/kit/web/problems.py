@@ -24,6 +24,7 @@ LIMITS: dict[str, type] = {  # what is told of a rule, never a value
 _OAUTH_ERRORS = {
     ErrorCode.INVALID_CREDENTIALS: "invalid_grant",
     ErrorCode.INVALID_GRANT: "invalid_grant",
+    ErrorCode.EMAIL_NOT_VERIFIED: "invalid_grant",
     ErrorCode.INVALID_CLIENT: "invalid_client",
     ErrorCode.UNSUPPORTED_GRANT_TYPE: "unsupported_grant_type",
     ErrorCode.INTERNAL_ERROR: "server_error",

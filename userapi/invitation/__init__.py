@@ -1,0 +1,1 @@
+"""Invitation: an admin makes a user without a password, and a mail lets that user set one."""
