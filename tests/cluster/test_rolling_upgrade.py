@@ -107,7 +107,7 @@ def replace_workers(server: Server, current: Path, release: Path) -> None:
     (current.parent / "next").symlink_to(release)
     (current.parent / "next").replace(current)
     server.process.send_signal(signal.SIGHUP)
-    wait_until(lambda: ready_workers(server) == before + workers, 60)
+    wait_until(lambda: ready_workers(server) == before + workers, 120)
     wait_until(lambda: len(children(server.process.pid)) == workers)
 
 
@@ -141,7 +141,7 @@ class TestRollingUpgrade:
     def _kill_one(server: Server) -> None:
         before = ready_workers(server)
         os.kill(children(server.process.pid)[0], signal.SIGKILL)
-        wait_until(lambda: ready_workers(server) == before + 1, 60)
+        wait_until(lambda: ready_workers(server) == before + 1, 120)
 
 
 def assert_ready(server: Server) -> None:

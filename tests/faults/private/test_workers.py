@@ -25,7 +25,7 @@ class TestDatabaseAway:
             with private_server.stopped():
                 for pid in before:
                     os.kill(pid, signal.SIGKILL)
-                wait_until(lambda: server.text.count("ended with exit code 3") >= 2)
+                wait_until(lambda: server.text.count("ended with exit code 3") >= 2, 60)
                 assert server.process.poll() is None
             wait_until(lambda: server.text.count("Application startup complete") == 4, 60)
             assert_works(api, "after")
