@@ -19,7 +19,7 @@ from tests.support.servers import serving
 
 SEED = 1
 EXAMPLES = 6  # an operation and a phase, at most
-# What takes a code from a mail, which nobody guesses, or a mail that waits for an answer; and what an admin alone may do.
+# What takes a code from a mail, which nobody guesses, or an open invitation; and what an admin alone may do.
 _INVITATION = "/users/{user_id}/invitation"
 BY_MAIL = {"POST /password/reset", "POST /email/verify", "POST /invitation/accept", f"DELETE {_INVITATION}"}
 FOR_ADMINS = {"GET /users", "POST /users", "GET /events", f"POST {_INVITATION}"}
