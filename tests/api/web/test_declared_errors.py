@@ -98,7 +98,7 @@ async def refuse_anything(seen: Seen) -> None:
     """What befalls any request, of an application that is not started."""
     ask = Asking(create_app(settings("sqlite://")), seen, "x")
     for method, path in ALL:
-        body = (
+        body: dict[str, Any] = (
             {"json": PROOF | {"token": "x"}} if path in BY_MAIL else {"data": {"token": "x"}} if path in FORMS else {}
         )
         await ask(method, path, **body)
