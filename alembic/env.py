@@ -3,23 +3,28 @@
 import asyncio
 import subprocess
 import sys
+import time
 from importlib.util import find_spec
 from typing import Any, Literal
 
 from alembic.autogenerate.api import AutogenContext
+from alembic.ddl.mysql import MariaDBImpl, MySQLImpl
 from alembic.ddl.sqlite import SQLiteImpl
 from alembic.operations.batch import ApplyBatchImpl
 from alembic.operations.ops import DropIndexOp, DropTableOp, MigrationScript, ModifyTableOps
+from alembic.runtime.migration import MigrationContext
 from alembic.script import write_hooks
 from alembic.util import CommandError, msg
 from sqlalchemy import Connection, String, Table, TypeDecorator, text
+from sqlalchemy.exc import OperationalError
 from sqlmodel import SQLModel
 
 from alembic import context
+from userapi.errors import Refusal
 from userapi.kit.database import Database, driver_url
 from userapi.models import Timestamp
-from userapi.schema import locks
-from userapi.settings import CoreSettings, SettingsError, load
+from userapi.schema import locks, migrations, revisions
+from userapi.settings import CoreSettings, load
 
 
 class SQLite(SQLiteImpl):
@@ -39,6 +44,32 @@ class SQLite(SQLiteImpl):
             new.dialect_options["sqlite"]["autoincrement"] = True
             copy = "INSERT INTO sqlite_sequence (name, seq) SELECT :new, seq FROM sqlite_sequence WHERE name = :old"
             self.connection.execute(text(copy), names)
+
+
+class _TriesAgain:
+    """Statements that are tried again while others keep a table locked: MySQL commits each, and undoes none before."""
+
+    def _exec(self, *args: Any, **kwargs: Any) -> Any:
+        deadline = time.monotonic() + locks.MIGRATION_SECONDS
+        while True:
+            try:
+                return super()._exec(*args, **kwargs)  # type: ignore[misc]  # of the class beside this one
+            except OperationalError as error:
+                if error.orig is None or error.orig.args[0] != LOCK_WAIT_TIMEOUT or time.monotonic() > deadline:
+                    raise
+            time.sleep(migrations.LOCK_PAUSE)
+
+
+class MySQL(_TriesAgain, MySQLImpl):
+    """MySQL, in the place of Alembic's own."""
+
+    __dialect__ = "mysql"
+
+
+class MariaDB(_TriesAgain, MariaDBImpl):
+    """MariaDB, in the place of Alembic's own."""
+
+    __dialect__ = "mariadb"
 
 
 def render_plainly(kind: str, item: Any, autogen: AutogenContext) -> str | Literal[False]:
@@ -79,19 +110,39 @@ def tidy(path: str, _options: dict[str, Any]) -> None:
         subprocess.run([sys.executable, "-m", "ruff", *command, "--quiet", path], check=False)  # noqa: S603
 
 
+def remember_works_from(ctx: MigrationContext, heads: set[str], **_: Any) -> None:
+    """Write down which versions work on the schema that a step has just made, together with the step."""
+    for reached in heads:
+        if (script := context.script.get_revision(reached)) is not None:
+            revisions.remember_works_from(ctx, script)
+
+
+LOCK_WAIT_TIMEOUT = 1205
+
 OPTIONS: dict[str, Any] = {
     "target_metadata": SQLModel.metadata,
     "render_as_batch": True,
     "render_item": render_plainly,
     "process_revision_directives": drop_no_index_before_its_table,
+    "on_version_apply": [remember_works_from, *context.config.attributes.get("on_step", [])],
+}
+
+
+# Who waits for a lock of a table holds up all that come later, and they give up after 4 s.
+SHORT_WAITS = {
+    "postgresql": f"SET LOCAL lock_timeout = '{migrations.LOCK_SECONDS}s'",
+    "mysql": f"SET SESSION lock_wait_timeout = {migrations.LOCK_SECONDS}",
+    "mariadb": f"SET SESSION lock_wait_timeout = {migrations.LOCK_SECONDS}",
 }
 
 
 def run_migrations(connection: Connection) -> None:
     """Run what the command asked for on a connection that holds the migration lock."""
-    on_step = context.config.attributes.get("on_step")
-    context.configure(connection=connection, on_version_apply=on_step, **OPTIONS)
+    context.configure(connection=connection, **OPTIONS)
     with context.begin_transaction():
+        migrations.require_ours(connection)
+        if short_wait := SHORT_WAITS.get(connection.dialect.name):
+            connection.exec_driver_sql(short_wait)
         context.run_migrations()
 
 
@@ -99,7 +150,7 @@ async def run_on_own_connection() -> None:
     """Run what the command asked for on the database that the settings name."""
     database = Database(load(CoreSettings).url)
     try:
-        await locks.migrate(database, run_migrations)
+        await migrations.change(database, run_migrations)
     finally:
         await database.close()
 
@@ -113,5 +164,7 @@ try:
         run_migrations(context.config.attributes["connection"])
     else:
         asyncio.run(run_on_own_connection())
-except SettingsError as error:
+except Refusal as error:
+    if "connection" in context.config.attributes:
+        raise
     raise SystemExit(f"error: {error}") from None

@@ -18,6 +18,7 @@ revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}
 branch_labels = ${repr(branch_labels)}
 depends_on = ${repr(depends_on)}
+works_from = ${repr(up_revision)}  # the oldest revision whose code works on this schema, too
 
 
 def upgrade() -> None:

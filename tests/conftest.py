@@ -36,6 +36,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=",".join(KINDS),
         help="run tests on these databases only: sqlite, postgresql, mysql (default: all that answer)",
     )
+    parser.addoption(
+        "--rounds", type=int, default=12, metavar="N", help="how often tests of clusters repeat a race (default: 12)"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -136,6 +139,13 @@ def kind(request: pytest.FixtureRequest) -> str:
     if kind in request.config.stash[_MISSING]:
         pytest.skip(f"no {kind} server answers")
     return kind
+
+
+@pytest.fixture(scope="session")
+def rounds(request: pytest.FixtureRequest) -> int:
+    """How often a race is repeated that ends badly now and then."""
+    found: int = request.config.getoption("--rounds")
+    return found
 
 
 @pytest.fixture

@@ -9,6 +9,8 @@ import click
 from fastapi import APIRouter
 from sqlalchemy import Connection
 
+from userapi.adoption import commands as adoption
+from userapi.backups.commands import backup, end_sessions
 from userapi.clients import commands as client_commands
 from userapi.clients import routes as clients
 from userapi.discovery import commands as discovery_commands
@@ -18,8 +20,10 @@ from userapi.events import routes as events_routes
 from userapi.events import rules as events
 from userapi.events.commands import events as events_command
 from userapi.events.settings import EventSettings
+from userapi.exports import commands as exports
 from userapi.first_admin.settings import FirstAdminSettings
 from userapi.health import routes as health
+from userapi.imports import commands as imports
 from userapi.invitation import pages as invitation_pages
 from userapi.invitation import rules as invitation
 from userapi.mail import commands as mail
@@ -55,8 +59,8 @@ class Capability:
     # Work beside the requests of each worker, given the services: begun before the first request, ended after the last.
     background: Callable[[Any], AbstractAsyncContextManager[None]] | None = None
     options: Callable[[Settings], Mapping[str, Any]] = lambda _: {}  # of FastAPI
-    # Work of the process of `serve`, given the address it listens on and whether its workers are other processes.
-    beside: Callable[[Settings, str, bool], AbstractContextManager[Any]] = lambda *_: nullcontext()
+    # Work of each process that serves, given whether it is the first one, and the only one.
+    beside: Callable[[Settings, bool, bool], AbstractContextManager[Any]] = lambda *_: nullcontext()
     counts: Mapping[str, Callable[[Connection], int]] = field(default_factory=dict)  # gauges of the metrics, by name
 
 
@@ -64,6 +68,7 @@ CAPABILITIES: list[Capability] = [
     Capability("health", routers=lambda _: [health.router]),
     Capability("mail", commands=[mail.mail], background=runner.running),
     Capability("notices", listen=notices.listen, background=notices.watching),
+    Capability("backups", commands=[backup, end_sessions]),
     Capability("registration", routers=registration.routers),
     Capability("recovery", routers=lambda _: recovery.routers),
     Capability("verification", routers=lambda _: verification_pages.routers, listen=verification.listen),
@@ -88,4 +93,7 @@ CAPABILITIES: list[Capability] = [
         routers=lambda _: [clients.router],
         commands=[client_commands.create_client, client_commands.list_clients, client_commands.delete_client],
     ),
+    Capability("adoption", commands=[adoption.adopt]),
+    Capability("imports", commands=[imports.import_users]),
+    Capability("exports", commands=[exports.export_users]),
 ]

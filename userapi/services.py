@@ -40,7 +40,9 @@ class Services:
         self.strength = Strength(settings.password_min_score, composition=settings.password_composition)
         self.throttle: Throttle | None = None
         if settings.throttle_enabled:
-            self.throttle = Throttle(settings.throttle_storage_url, settings.forwarded_allow_ips)
+            self.throttle = Throttle(
+                settings.throttle_storage_url, settings.forwarded_allow_ips, database=self.database
+            )
         self.password_check = PasswordCheck(self.database, self.passwords, self.throttle, self.announcements)
         self.preparation = Preparation(self.database, self.passwords, self.strength, self.password_check)
         self.counts = {name: count for capability in CAPABILITIES for name, count in capability.counts.items()}

@@ -5,10 +5,11 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
-from sqlalchemy import URL, make_url
+from sqlalchemy import URL
 from sqlalchemy.exc import ArgumentError
 
 from userapi.errors import Refusal
+from userapi.kit.database import parse_url
 from userapi.kit.logs import LogFormat
 
 S = TypeVar("S", bound="CoreSettings")
@@ -67,12 +68,14 @@ class CoreSettings(BaseSettings):
     @classmethod
     def _usable_url(cls, value: str) -> str:
         try:
-            url = make_url(value)
+            url = parse_url(value)
         except (ArgumentError, ValueError) as error:
             raise ValueError("is not a database URL like sqlite:///./userapi.db") from error
         backend = url.get_backend_name()
         if backend not in {"sqlite", "postgresql", "postgres", "mysql", "mariadb"}:
             raise ValueError(f"names the database {backend!r}; use sqlite, postgresql, mysql or mariadb")
+        if not re.fullmatch("[0-9]+|none", str(url.query.get("prepare_threshold", "none"))):
+            raise ValueError("has a prepare_threshold that is neither a number nor none")
         return value
 
     @field_validator("cors_origins", mode="before")
@@ -85,7 +88,7 @@ class CoreSettings(BaseSettings):
     @property
     def url(self) -> URL:
         """Return the database's URL as typed."""
-        return make_url(self.database_url)
+        return parse_url(self.database_url)
 
     @property
     def embedded(self) -> bool:

@@ -8,9 +8,10 @@ from sqlalchemy.dialects.mysql import DATETIME
 from alembic import op
 
 revision = "0006"
-down_revision = "0003"
+down_revision = "0005"
 branch_labels = None
 depends_on = None
+works_from = "0003"  # the oldest revision whose code works on this schema, too
 
 TABLE: dict[str, Any] = {"mysql_charset": "utf8mb4", "mysql_engine": "InnoDB"}
 TIMESTAMP = sa.DateTime(timezone=True).with_variant(DATETIME(fsp=6), "mysql", "mariadb")

@@ -9,6 +9,7 @@ revision = "0009"
 down_revision = "0008"
 branch_labels = None
 depends_on = None
+works_from = "0003"  # the oldest revision whose code works on this schema, too
 
 NAME = (
     sa.String(64)

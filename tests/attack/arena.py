@@ -13,6 +13,7 @@ import httpx2 as httpx
 
 from tests.support.databases import new_database
 from tests.support.people import bearer
+from tests.support.processes import children
 from tests.support.servers import Server, launched
 
 _STARTING = threading.Lock()  # the ports are given out one at a time
@@ -161,8 +162,9 @@ def stranger() -> str:
 
 
 def resident_mib(pid: int) -> float:
-    """Return how much memory a process has."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096 / 2**20
+    """Return how much memory a process and those that it started have."""
+    pages = [int(Path(f"/proc/{each}/statm").read_text().split()[1]) for each in (pid, *children(pid))]
+    return sum(pages) * 4096 / 2**20
 
 
 def code_of(answer: httpx.Response) -> str:

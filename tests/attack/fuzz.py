@@ -55,7 +55,7 @@ def fuzz(target: Target, seed: int, count: int) -> Found:
         found.wrong.append("it is not ready afterwards")
     if (grown := resident_mib(process.pid) - before) > GROWTH_MIB:
         found.wrong.append(f"its memory grew by {grown:.0f} MiB")
-    told = (*secrets, "unexpected error")
+    told = (*secrets, "unexpected error", "ended with exit code")
     found.wrong += [f"in the log: {line[:300]}" for line in target.server.output if any(each in line for each in told)]
     return found
 

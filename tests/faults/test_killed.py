@@ -61,7 +61,9 @@ class TestKilledProcesses:
             ["ps", "-A", "-ww", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True
         ).stdout
         rows = [line.split(None, 2) for line in listed.splitlines()]
-        return [int(pid) for pid, parent, args in rows if int(parent) == server.process.pid and "spawn_main" in args]
+        return [
+            int(pid) for pid, parent, args in rows if int(parent) == server.process.pid and "userapi.worker" in args
+        ]
 
     @staticmethod
     @contextmanager

@@ -2,17 +2,11 @@
 
 import asyncio
 import shutil
-import signal
-import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-import redis
 from limits.aio.storage import RedisStorage
 
 from tests.support.answers import assert_refused
@@ -20,66 +14,18 @@ from tests.support.client import Api
 from tests.support.commands import command
 from tests.support.crowd import at_once
 from tests.support.databases import ON_SQLITE, skip_without
-from tests.support.insides import Throttle
+from tests.support.insides import SharedCounters, Throttle
 from tests.support.people import ADMIN_PASSWORD, WRONG_PASSWORD
 from tests.support.processes import free_port, refused_to_start, run, wait_until
+from tests.support.redis_servers import RedisServer
 from tests.support.throttle import SLOTS, assert_locked, fail, log_in, login_call, throttled, wait_asked, wrong_at_once
 
 
-@dataclass
-class Redis:
-    """A Redis server of the tests' own, that may be stopped and frozen."""
-
-    port: int = field(default_factory=free_port)
-    process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
-
-    def start(self) -> None:
-        binary = shutil.which("redis-server")
-        assert binary
-        self.process = subprocess.Popen(
-            [binary, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"],
-            cwd=tempfile.gettempdir(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-        )
-        wait_until(self.answers)
-
-    def answers(self) -> bool:
-        with suppress(redis.exceptions.ConnectionError), redis.Redis(port=self.port) as client:
-            return bool(client.ping())
-        return False
-
-    def keys(self) -> list[bytes]:
-        with redis.Redis(port=self.port) as client:
-            found: list[bytes] = client.keys()
-            return found
-
-    def stop(self) -> None:
-        if self.process:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
-
-    @contextmanager
-    def frozen(self) -> Iterator[None]:
-        """Inside, it neither answers nor closes a connection."""
-        assert self.process
-        self.process.send_signal(signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            self.process.send_signal(signal.SIGCONT)
-
-
 @pytest.fixture
-def shared_storage() -> Iterator[Redis]:
+def shared_storage() -> Iterator[RedisServer]:
     if shutil.which("redis-server") is None:
         skip_without("redis", "there is no redis-server")
-    server = Redis()
+    server = RedisServer()
     server.start()
     yield server
     server.stop()
@@ -94,7 +40,7 @@ class TestSharedStorage:
     """S6: workers and hosts that count together."""
 
     @ON_SQLITE
-    def test_four_workers_count_as_one_until_the_operator_unlocks(self, url: str, shared_storage: Redis) -> None:
+    def test_four_workers_count_as_one_until_the_operator_unlocks(self, url: str, shared_storage: RedisServer) -> None:
         """S6: those that are being hashed when the fifth fails are checked, and not one more."""
         settings = {"THROTTLE_STORAGE_URL": shared_storage.url, "FORWARDED_ALLOW_IPS": "127.0.0.1"}
         with throttled(url, "--workers", "4", **settings) as api:
@@ -112,7 +58,7 @@ class TestSharedStorage:
             assert done.returncode == 0, done.stderr
             assert {reply.status for reply in at_once(api.server, [right] * 16)} == {200}
 
-    def test_lock_has_no_gap_while_late_failures_come_in(self, shared_storage: Redis) -> None:
+    def test_lock_has_no_gap_while_late_failures_come_in(self, shared_storage: RedisServer) -> None:
         """S6: what was being hashed when the lock fell still counts, and opens the door to nobody."""
 
         async def waits() -> list[int]:
@@ -125,7 +71,7 @@ class TestSharedStorage:
             mixed = [work for index, one in enumerate(late) for work in (one, *asked[index * 4 : index * 4 + 4])]
             found = [seconds for seconds in await asyncio.gather(*mixed) if seconds is not None]
             assert not throttle.alone
-            assert throttle._shared
+            assert isinstance(throttle._shared, SharedCounters)
             assert isinstance(throttle._shared.storage, RedisStorage)
             bridge: Any = throttle._shared.storage.bridge
             await bridge.storage.aclose()
@@ -136,7 +82,7 @@ class TestSharedStorage:
         assert min(found) > 0, f"{found.count(0)} of 60 were let through"
 
     @ON_SQLITE
-    def test_very_many_attempts_at_once_do_not_part_the_workers(self, url: str, shared_storage: Redis) -> None:
+    def test_very_many_attempts_at_once_do_not_part_the_workers(self, url: str, shared_storage: RedisServer) -> None:
         """S6: nobody makes a process count for itself by sending more than it has connections to the storage."""
         with throttled(url, THROTTLE_STORAGE_URL=shared_storage.url) as api:
             replies = at_once(api.server, [login_call(api, "alice", WRONG_PASSWORD)] * 250)
@@ -144,7 +90,7 @@ class TestSharedStorage:
             assert "throttle storage unavailable" not in api.server.text
 
     @ON_SQLITE
-    def test_lock_survives_a_restart_of_the_service(self, url: str, shared_storage: Redis) -> None:
+    def test_lock_survives_a_restart_of_the_service(self, url: str, shared_storage: RedisServer) -> None:
         with throttled(url, THROTTLE_STORAGE_URL=shared_storage.url) as api:
             for _ in range(5):
                 log_in(api, "alice", WRONG_PASSWORD)
@@ -153,7 +99,7 @@ class TestSharedStorage:
 
     @ON_SQLITE
     @pytest.mark.parametrize("login", ["alice", "alice@example.com"])
-    def test_unlock_takes_either_name(self, url: str, shared_storage: Redis, login: str) -> None:
+    def test_unlock_takes_either_name(self, url: str, shared_storage: RedisServer, login: str) -> None:
         with throttled(url, THROTTLE_STORAGE_URL=shared_storage.url) as api:
             api.new_user("alice")
             for _ in range(5):
@@ -163,7 +109,7 @@ class TestSharedStorage:
             assert log_in(api, login).status_code == 200
 
     @ON_SQLITE
-    def test_down_logins_go_on_and_the_log_says_so(self, url: str, shared_storage: Redis) -> None:
+    def test_down_logins_go_on_and_the_log_says_so(self, url: str, shared_storage: RedisServer) -> None:
         with throttled(url, THROTTLE_STORAGE_URL=shared_storage.url) as api:
             api.new_user("alice")
             shared_storage.stop()
@@ -190,7 +136,7 @@ class TestSharedStorage:
             wait_until(shared_again)
 
     @ON_SQLITE
-    def test_frozen_logins_go_on_within_seconds(self, url: str, shared_storage: Redis) -> None:
+    def test_frozen_logins_go_on_within_seconds(self, url: str, shared_storage: RedisServer) -> None:
         with throttled(url, THROTTLE_STORAGE_URL=shared_storage.url) as api, shared_storage.frozen():
             begun = time.monotonic()
             for _ in range(4):

@@ -23,13 +23,13 @@ LAYERS = [
     {"listing"},
     {"users"},
     {"cookies"},
-    {"login", "first_admin", "mailboxes"},
+    {"login", "first_admin", "mailboxes", "moving"},
     {"mail"},  # the one capability that others may import
     set[str](),  # all other capabilities: every folder that is not named
     {"capabilities"},
     {"services"},
     {"main"},
-    {"cli"},
+    {"cli", "commands", "worker"},
     {"__main__"},
 ]
 CAPABILITIES = LAYERS.index(set())

@@ -5,11 +5,17 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from http.client import HTTPConnection
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Protocol, Self
 from urllib.parse import urlencode, urlsplit
 
 from tests.support.people import bearer
-from tests.support.servers import Server
+
+
+class Served(Protocol):
+    """A service, or what stands in front of it."""
+
+    @property
+    def base_url(self) -> str: ...
 
 
 class Call(NamedTuple):
@@ -34,7 +40,7 @@ class Reply(NamedTuple):
 class Crowd:
     """Clients that have connected and send their requests back to back, so that they really run in parallel."""
 
-    def __init__(self, server: Server, calls: Sequence[Call], timeout: float = 60) -> None:
+    def __init__(self, server: Served, calls: Sequence[Call], timeout: float = 60) -> None:
         """Connect, and send nothing yet."""
         self._calls = calls
         self._connections = [HTTPConnection(urlsplit(server.base_url).netloc, timeout=timeout) for _ in calls]
@@ -66,7 +72,7 @@ class Crowd:
                 connection.close()
 
 
-def at_once(server: Server, calls: Sequence[Call]) -> list[Reply]:
+def at_once(server: Served, calls: Sequence[Call]) -> list[Reply]:
     """Send all these requests in parallel, each on a connection of its own, and give the answers."""
     return list(Crowd(server, calls).send().replies())
 
@@ -74,7 +80,7 @@ def at_once(server: Server, calls: Sequence[Call]) -> list[Reply]:
 class Watch:
     """Asks for one path over and over, on a connection of its own, while a `with` block runs."""
 
-    def __init__(self, server: Server, path: str = "/health/live", token: str | None = None) -> None:
+    def __init__(self, server: Served, path: str = "/health/live", token: str | None = None) -> None:
         self._server, self._call = server, Call("GET", path, token)
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)

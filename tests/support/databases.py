@@ -72,3 +72,9 @@ def new_database(kind: str, at: str | None = None) -> Iterator[str]:
 
 def sqlite_path(url: str) -> Path:
     return Path(re.sub(r"^sqlite:///", "", url))
+
+
+def url_at(server: str, database: str) -> str:
+    """The URL of the database of one URL on the server of another."""
+    name = sa.make_url(database).database
+    return sa.make_url(server).set(database=name).render_as_string(hide_password=False)

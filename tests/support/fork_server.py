@@ -10,6 +10,7 @@ and all of them when the fork server's own standard input ends.
 import gc
 import importlib
 import json
+import logging
 import os
 import runpy
 import selectors
@@ -17,8 +18,13 @@ import signal
 import socket
 import struct
 import sys
+import traceback
 from contextlib import suppress
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+
+from userapi.server import workers
 
 ANSWER = struct.Struct("i")
 LONGEST = 200_000  # bytes of a request
@@ -26,6 +32,7 @@ LONGEST = 200_000  # bytes of a request
 # estimate of passwords.
 _LOADED = [
     "userapi.cli",
+    "userapi.commands",
     "userapi.main",
     "asyncmy",
     "psycopg",
@@ -107,6 +114,51 @@ class ForkServer:
             connection.close()
 
 
+class ForkedWorker:
+    """A worker as a fork of its supervisor, for the same reason: in the place of the `subprocess.Popen` there."""
+
+    def __init__(self, arguments: list[str], pass_fds: list[int], process_group: int) -> None:
+        sys.stdout.flush()
+        self.pid = os.fork()
+        self._code: int | None = None
+        if self.pid == 0:
+            os.setpgid(0, process_group)
+            code = 1
+            try:
+                self._work(arguments[2:], pass_fds)
+                code = 0
+            except SystemExit as end:
+                code = end.code if isinstance(end.code, int) else 1
+            except BaseException:  # noqa: BLE001 - nothing may go on from here as the supervisor
+                traceback.print_exc()
+            finally:
+                sys.stdout.flush()
+                os._exit(code)  # what is on the stack above belongs to the supervisor
+
+    @staticmethod
+    def _work(args: list[str], pass_fds: list[int]) -> None:
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
+        for descriptor in [int(path.name) for path in Path("/proc/self/fd").iterdir()]:
+            if descriptor > 2 and descriptor not in pass_fds:
+                with suppress(OSError):
+                    os.close(descriptor)
+        logging.root.handlers.clear()
+        _become(args, dict(os.environ), str(Path.cwd()))
+
+    def kill(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+
+    def terminate(self) -> None:
+        os.kill(self.pid, signal.SIGTERM)
+
+    def wait(self) -> int:
+        if self._code is None:
+            self._code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        return self._code
+
+
 def _become(args: list[str], env: dict[str, str], cwd: str) -> None:
     """Run a module as `python -m` does."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -126,4 +178,5 @@ if __name__ == "__main__":
     gc.freeze()  # so that the forks share what they do not change
     asked = ForkServer(socket.socket(fileno=int(sys.argv[1]))).serve()
     if asked is not None:
+        vars(workers)["subprocess"] = SimpleNamespace(Popen=ForkedWorker)  # all that it uses of it
         _become(**asked)

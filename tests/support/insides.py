@@ -1,5 +1,6 @@
 """What tests take from the service's own code, in one place; all else goes through its processes."""
 
+from userapi import worker
 from userapi.capabilities import Settings
 from userapi.cli import cli
 from userapi.clients import rules as clients
@@ -36,11 +37,14 @@ from userapi.notices.settings import NOTICES
 from userapi.proof import codes, guards
 from userapi.proof.password_check import LoginFailed
 from userapi.schema import migrations
-from userapi.security.counters import MOST, LocalCounters
+from userapi.security import foreign_hashes
+from userapi.security.counters import MOST, LocalCounters, SharedCounters
+from userapi.security.database_counters import DatabaseCounters
 from userapi.security.hashing import FairQueue
 from userapi.security.keyring import Keyring
 from userapi.security.strength import Strength, is_common
 from userapi.security.throttle import Budget, Throttle, known_devices, strangers
+from userapi.server import supervisor
 from userapi.services import Services
 from userapi.sessions.issuer import issuer
 
@@ -54,6 +58,7 @@ __all__ = [
     "Budget",
     "Client",
     "Database",
+    "DatabaseCounters",
     "DatabaseUnavailable",
     "ErrorCode",
     "Event",
@@ -73,6 +78,7 @@ __all__ = [
     "Renderer",
     "Services",
     "Settings",
+    "SharedCounters",
     "Strength",
     "Throttle",
     "Timestamp",
@@ -89,6 +95,7 @@ __all__ = [
     "event_work",
     "find_page",
     "finding",
+    "foreign_hashes",
     "guards",
     "is_common",
     "issuer",
@@ -101,4 +108,6 @@ __all__ = [
     "problems",
     "running",
     "strangers",
+    "supervisor",
+    "worker",
 ]

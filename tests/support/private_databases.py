@@ -129,6 +129,7 @@ class PrivateServer(ABC):
 class PostgreSQL(PrivateServer):
     kind = "postgresql"
     quick = signal.SIGINT  # its "fast" shutdown
+    options: ClassVar[tuple[str, ...]] = ()  # more of them
 
     @property
     def url(self) -> str:
@@ -143,12 +144,13 @@ class PostgreSQL(PrivateServer):
                 shutil.chown(self.folder, user, user)
             except LookupError as error:
                 raise AbsentError("PostgreSQL does not run as root, and there is no user postgres") from error
-        self._run([_binary("initdb"), "-D", str(self.data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "-N"])
+        self._run([binary("initdb"), "-D", str(self.data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "-N"])
 
     def _command(self) -> list[str]:
         # The deadlock check comes early, so that tests need not wait for it.
         options = ["listen_addresses=127.0.0.1", f"unix_socket_directories={self.folder}", "deadlock_timeout=50ms"]
-        command = [_binary("postgres"), "-D", str(self.data), "-p", str(self.port)]
+        options += self.options
+        command = [binary("postgres"), "-D", str(self.data), "-p", str(self.port)]
         return command + [part for option in options for part in ("-c", option)]
 
     def crash(self) -> None:
@@ -166,29 +168,30 @@ class MariaDB(PrivateServer):
     def _make(self) -> None:
         self._run(
             [
-                _binary("mariadb-install-db"),
+                binary("mariadb-install-db"),
                 "--no-defaults",
                 f"--datadir={self.data}",
                 "--auth-root-authentication-method=normal",
                 "--skip-test-db",
-                *_AS_ROOT,
+                *self._user_option(),
             ]
         )
 
     def _command(self) -> list[str]:
         return [
-            _binary("mariadbd"),
+            binary("mariadbd"),
             "--no-defaults",
             f"--datadir={self.data}",
             f"--port={self.port}",
             "--bind-address=127.0.0.1",
             f"--socket={self.folder}/socket",
             f"--pid-file={self.folder}/pid",
-            *_AS_ROOT,
+            *self._user_option(),
         ]
 
-
-_AS_ROOT = ["--user=root"] if os.geteuid() == 0 else []
+    def _user_option(self) -> list[str]:
+        """What it asks for to run as root."""
+        return ["--user=root"] if os.geteuid() == 0 and self._user() is None else []
 
 
 def start(kind: str) -> PrivateServer:
@@ -206,7 +209,8 @@ def start(kind: str) -> PrivateServer:
     return server
 
 
-def _binary(name: str) -> str:
+def binary(name: str) -> str:
+    """Where a program is; raises AbsentError."""
     versions = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
     places = [os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin", *map(str, versions)]
     found = shutil.which(name, path=os.pathsep.join(places))

@@ -44,11 +44,13 @@ def start(args: Sequence[str], streams: Sequence[int], env: dict[str, str], cwd:
     """Start `python -m args` with these standard streams.
 
     It is a fork of a process that has imported the service already, which spares a second. It is a fresh interpreter
-    if that is asked for, and if a fork would not do: for other code, another `PYTHON...` setting, more processes.
+    if that is asked for, and if a fork would not do: for other code, another `PYTHON...` setting, another library to
+    load first, more processes.
     """
     forked = (
         args[0] in {"userapi", "uvicorn"}
         and "--workers" not in args
+        and "LD_PRELOAD" not in env
         and environment("").items() >= {(name, value) for name, value in env.items() if name.startswith("PYTHON")}
     )
     if forked and not fresh and forks.available():

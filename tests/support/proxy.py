@@ -16,11 +16,26 @@ class Proxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._cut: str | None = None
+        self._replaced: tuple[bytes, bytes] | None = None
+        self._silent = threading.Event()
         threading.Thread(target=self._accept, daemon=True).start()
 
     def cut_commit(self, when: str) -> None:
         """Cut off the connection that commits next: "before" the server hears of it, or "after" it has committed."""
         self._cut = when
+
+    def replace(self, asked: bytes, other: bytes) -> None:
+        """Have the server asked for something else from now on, as a pooler does that mixes up statements."""
+        assert len(asked) == len(other)
+        self._replaced = asked, other
+
+    def fall_silent(self) -> None:
+        """Swallow what is sent from now on, in both directions, and close nothing: a cable is out."""
+        self._silent.set()
+
+    def speak_again(self) -> None:
+        """Pass bytes on again; what was swallowed is lost."""
+        self._silent.clear()
 
     def close(self) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
@@ -43,7 +58,10 @@ class Proxy:
                     if when == "before":
                         break
                     answer_lost.set()
-                server.sendall(data)
+                if self._replaced:
+                    data = data.replace(*self._replaced)
+                if not self._silent.is_set():
+                    server.sendall(data)
             _hang_up(client, server)
 
     def _answer(self, client: socket.socket, server: socket.socket, answer_lost: threading.Event) -> None:
@@ -51,7 +69,8 @@ class Proxy:
             while data := server.recv(65536):
                 if answer_lost.is_set():
                     break
-                client.sendall(data)
+                if not self._silent.is_set():
+                    client.sendall(data)
         _hang_up(client, server)
 
 

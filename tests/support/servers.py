@@ -90,16 +90,17 @@ def launched(
     *options: str,
     command: tuple[str, ...] = ("userapi", "serve"),
     cwd: Path = ROOT,
+    host: str = "127.0.0.1",
     fresh: bool = False,
     **settings: Any,
 ) -> Iterator[Server]:
     """A service process on a free port that may not answer yet, ended afterwards; `fresh` as for `start`."""
     port = free_port()
-    args = [*command, "--port", str(port), *options]
+    args = [*command, "--host", host, "--port", str(port), *options]
     with TemporaryFile() as printed, Path(os.devnull).open() as stdin:
         streams = [stdin.fileno(), printed.fileno(), printed.fileno()]
         process = start(args, streams, environment(url, **settings), cwd, fresh=fresh)
-        server = Server(process, printed, url, f"http://127.0.0.1:{port}")
+        server = Server(process, printed, url, f"http://{host}:{port}")
         try:
             yield server
         finally:

@@ -64,7 +64,9 @@ def instant(text: str) -> datetime:
 
 
 def stored(api: Api) -> list[Any]:
-    return api.sql("SELECT * FROM users ORDER BY id")
+    """All users as they are, but for when they last logged in."""
+    rows = api.sql("SELECT * FROM users ORDER BY id")
+    return [tuple(value for name, value in row._mapping.items() if name != "logged_in_at") for row in rows]
 
 
 def tag_of(actor: Actor) -> str:

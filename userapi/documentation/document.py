@@ -76,7 +76,12 @@ def _document(app: FastAPI, *, composition: bool) -> Json:
         if schema.get("format") == "password" and "minLength" in schema:
             schema.update({"allOf": _KINDS} if composition else {"minLength": MIN_UNCOMPOSED})
     for name, schema in schemas.items():
-        schema.update({"title": name} | ({"examples": [_EXAMPLES[name]]} if name in _EXAMPLES else {}))
+        schema["title"] = name
+        if name in _EXAMPLES:  # which may know nothing of a field that was added
+            added = {
+                field: schema["properties"][field].get("examples", [None])[0] for field in schema.get("required", [])
+            }
+            schema["examples"] = [added | _EXAMPLES[name]]
     tags: Json = {}
     for route in iter_route_contexts(app.routes):
         if isinstance(route.original_route, APIRoute) and route.include_in_schema:

@@ -21,7 +21,7 @@ _HEADERS: Json = {
     "X-Request-ID": {"description": "The request's id, as the log has it", "schema": _TEXT},
 }
 REQUEST_ID: Json = {"X-Request-ID": {"required": True} | _HEADERS["X-Request-ID"]}
-_NUMBERS = {name: {"type": "number"} for name in sorted(problems.LIMITS - {"pattern", "expected"})}
+_NUMBERS = {name: {"type": "number"} for name in sorted(problems.LIMITS.keys() - {"pattern", "expected"})}
 
 
 def _object(name: str, description: str, required: list[str], **properties: Json) -> Json:

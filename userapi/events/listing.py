@@ -73,7 +73,7 @@ def _conditions(query: ActivityQuery, user_id: int | None) -> list[ColumnElement
     try:
         at, event_id = keys_at(query.after, _NEWEST_FIRST) if query.after else (None, None)
     except ValueError as error:
-        raise ApiError(ErrorCode.VALIDATION_ERROR, str(error), loc=("query", "after")) from error
+        raise ApiError(ErrorCode.VALIDATION_ERROR, str(error), loc=("query", "after"), rule="cursor_invalid") from error
     if at is not None and (query.until is None or at < query.until):  # SQLite makes use of one upper bound
         conditions += [_at <= at, (_at < at) | (_id < event_id)]
     elif query.until is not None:

@@ -1,10 +1,12 @@
 """What commands share: they run with the services that the settings name, and say what is wrong in one sentence."""
 
 import asyncio
+import logging
 import sys
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from typing import Any, NoReturn, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
 from pydantic import ValidationError
@@ -30,6 +32,12 @@ def run(work: Callable[[Any], Coroutine[Any, Any, R]]) -> R:
     return refusing(lambda: asyncio.run(opened()))
 
 
+def be_quiet() -> None:
+    """Log nothing: commands say what is wrong themselves."""
+    for name in ("userapi", "asyncmy"):
+        logging.getLogger(name).addHandler(logging.NullHandler())
+
+
 def refusing(work: Callable[[], R]) -> R:
     """Return what `work()` returns; end the process with exit code 1 if it is refused."""
     try:
@@ -48,6 +56,14 @@ def new_password(from_stdin: bool) -> str:
         fail("no terminal to ask for the password: use --password-stdin")
     password: str = click.prompt("Password", hide_input=True, confirmation_prompt=True)
     return password
+
+
+def zone(_context: click.Context, _parameter: click.Parameter, name: str) -> ZoneInfo:
+    """Return the time zone of an option, as `Europe/Berlin`."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise click.BadParameter(f"there is no time zone {name!r}") from error
 
 
 def broken_rules(error: ValidationError, prefix: str = "") -> str:

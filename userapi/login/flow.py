@@ -93,7 +93,7 @@ class Login:
 
     async def _begin(self, found: Credentials, password: str, client: Client) -> TokenPair | None:
         """Begin a session with a verified password; return None if the account has changed since it was read."""
-        outdated = self._passwords.outdated(found.hashed_password)
+        outdated = self._passwords.outdated(found.hashed_password, password)
         better_hash = await self._passwords.hash(password) if outdated else None
         at = now()
         begun = await self._database.write(

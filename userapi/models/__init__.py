@@ -22,7 +22,7 @@ from userapi.models.fields import (
     key_type,
     now,
 )
-from userapi.models.guards import KnownDevice, PasswordGuesses, Unlock
+from userapi.models.guards import KnownDevice, PasswordGuesses, ThrottleCounter, Unlock
 from userapi.models.mail import MailClient, OneTimeCode, OutboxMail
 from userapi.models.ocsf import ocsf
 from userapi.models.sessions import LoginSession, SessionPublic
@@ -32,6 +32,8 @@ from userapi.models.users import (
     User,
     UserBase,
     UserCreate,
+    UserImport,
+    UserImportUpdate,
     UserListed,
     UserPatch,
     UserPublic,

@@ -42,6 +42,7 @@ class EventName(StrEnum):
     # Not `mail_queued`: whoever asks for a mail that is sent to nobody must not get the answer sooner.
     MAIL_SENT = "mail_sent"
     MAIL_GIVEN_UP = "mail_given_up"
+    ALL_SESSIONS_ENDED = "all_sessions_ended"
     CLIENT_CREATED = "client_created"
     CLIENT_DELETED = "client_deleted"
     IMPORTED = "imported"

@@ -123,6 +123,7 @@ Password = Annotated[
     ),
     AfterValidator(_hashable),
 ]
+HashedPassword = Annotated[str, Field(max_length=255)]  # bcrypt's takes 60, those of other systems more
 CurrentPassword = Annotated[
     str,
     Field(

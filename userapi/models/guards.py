@@ -1,8 +1,9 @@
-"""What guards accounts beside their passwords: guesses counted, devices known, locks lifted. Three tables."""
+"""What guards accounts beside their passwords: guesses counted, devices known, locks lifted. Four tables."""
 
 from datetime import datetime
 from typing import Any, ClassVar
 
+from sqlalchemy import BigInteger
 from sqlmodel import Field as Column
 
 from userapi.models.base import TABLE_OPTIONS, Model
@@ -41,3 +42,17 @@ class Unlock(Model, table=True):
 
     key: str = Column(primary_key=True, sa_type=key_type(64))
     at: datetime = Column(sa_type=Timestamp)
+
+
+class ThrottleCounter(Model, table=True):
+    """A row of `throttle_counters`: what hosts that share no Redis count together, until `ends`.
+
+    `ends` is the database's own time, in milliseconds since 1970: the clocks of hosts differ.
+    """
+
+    __tablename__: ClassVar[Any] = "throttle_counters"
+    __table_args__: ClassVar[Any] = _OPTIONS
+
+    key: str = Column(primary_key=True, sa_type=key_type(64))
+    many: int
+    ends: int = Column(sa_type=BigInteger, index=True)

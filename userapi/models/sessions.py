@@ -31,7 +31,7 @@ class LoginSession(Model, table=True):
     )
     generation: int = 1
     used_generation: int = Column(default=1, sa_column_kwargs={"server_default": "1"})  # the newest known to be in use
-    created_at: datetime = Column(default_factory=now, sa_type=Timestamp)
+    created_at: datetime = Column(default_factory=now, sa_type=Timestamp, index=True)
     rotated_at: datetime = Column(default_factory=now, sa_type=Timestamp)
     expires_at: datetime = Column(sa_type=Timestamp, index=True)
     user_agent: str | None = Column(default=None, max_length=255)

@@ -16,9 +16,11 @@ from userapi.models.fields import (
     Age,
     CurrentPassword,
     Email,
+    HashedPassword,
     Locale,
     Password,
     Timestamp,
+    UserId,
     Username,
     key_type,
     now,
@@ -68,8 +70,9 @@ class User(_Account, table=True):
 
     username_key: str = Column(sa_type=key_type(20), unique=True)
     email_key: str = Column(sa_type=key_type(MAX_EMAIL), unique=True)
-    hashed_password: str = Column(max_length=100)
+    hashed_password: HashedPassword
     version: int = 1  # grows with every change
+    logged_in_at: datetime | None = Column(default=None, sa_type=Timestamp)  # with a password, the last time
 
 
 class UserPublic(_Account):
@@ -113,6 +116,21 @@ class UserUpdate(Model):
     is_admin: bool | None = None
     is_active: bool | None = None
     current_password: CurrentPassword | None = None
+
+
+class UserImport(_Account):
+    """A new user as another system gives it: what is absent is as in a user that is made now."""
+
+    id: UserId | None = None
+    password: Password | None = None
+    hashed_password: HashedPassword | None = None
+
+
+class UserImportUpdate(UserUpdate):
+    """Changes to a user as another system gives them; the user is that of the id, or else of the username."""
+
+    id: UserId | None = None
+    hashed_password: HashedPassword | None = None
 
 
 class UserPatch(Model):

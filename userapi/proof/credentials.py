@@ -6,6 +6,7 @@ import sqlalchemy
 from sqlalchemy import ColumnElement, Connection
 from sqlmodel import col
 
+from userapi.kit.database import require_asked
 from userapi.models import MAX_EMAIL, User, canonical
 
 _CREDENTIALS = sqlalchemy.select(
@@ -44,7 +45,9 @@ def find(connection: Connection, login: str) -> Credentials | None:
     found = connection.execute(wanted).one_or_none()
     if found is None:
         return None
-    if key not in found[4:] and not found.email_key.startswith(_claim_start(key)):  # MySQL ignores trailing spaces
+    keys = (found.username_key, found.email_key)
+    if key not in keys and not found.email_key.startswith(_claim_start(key)):  # MySQL ignores trailing spaces
+        require_asked(key.rstrip(" ") in keys, True)
         return None
     verified = found.email_verified_at is not None
     holds = "@" not in key or " " not in found.email_key

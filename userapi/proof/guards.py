@@ -10,6 +10,7 @@ from sqlalchemy import Connection, bindparam, delete
 from sqlmodel import Session, col, select
 
 from userapi.kit.announcements import Announcement, announce
+from userapi.kit.database import require_asked
 from userapi.kit.web import addresses
 from userapi.kit.web.client import Client
 from userapi.models import KnownDevice, PasswordGuesses, Unlock, User
@@ -17,6 +18,7 @@ from userapi.security.throttle import LONG_LOCK, doubling_lock
 
 GUESSES = 10  # wrong current passwords in a row; they lock for 15 minutes
 PATIENCE = 20  # of them; from there on each locks, and for twice as long as the one before
+CLOCKS_DIFFER = timedelta(seconds=30)  # those of several hosts, at most
 MOST_DEVICES = 20  # known of a user; the one that logged in first is forgotten
 
 _KNOWN = sqlalchemy.select(col(KnownDevice.user_id)).where(
@@ -58,7 +60,11 @@ def guess(db: Session, user_id: int, at: datetime) -> int:
     """
     db.exec(select(User.id).where(User.id == user_id).with_for_update()).one_or_none()
     found = db.get(PasswordGuesses, user_id) or PasswordGuesses(user_id=user_id)
+    require_asked(found.user_id, user_id)
     if found.locked_until is not None and found.locked_until > at:
+        longest = timedelta(seconds=doubling_lock(found.failures, PATIENCE, LONG_LOCK))
+        if found.locked_until - at > longest + CLOCKS_DIFFER:  # a clock was ahead, or this one was set back
+            found.locked_until = at + longest
         return int((found.locked_until - at).total_seconds()) + 1
     found.failures += 1
     if found.failures % GUESSES == 0 or found.failures > PATIENCE:

@@ -1,22 +1,30 @@
-"""The schema: which revision a database is at, and how it comes to the newest."""
+"""The schema: whose it is, and how it comes from one revision to another."""
 
-from collections.abc import Iterator
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from typing import TypeVar
 
-from alembic.config import Config
+import sqlalchemy as sa
 from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import URL, Connection
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from alembic import command
 from userapi.errors import DatabaseUnavailable, Refusal
 from userapi.kit.database import Database
 from userapi.schema import locks
+from userapi.schema.revisions import ALEMBIC, Found, directory, find, head, is_older, known, works_on_newer
 
-_ALEMBIC = Config(Path(__file__).parents[2] / "alembic.ini")
+R = TypeVar("R")
+
+LOCK_SECONDS = 2  # a migration waits so long for a lock of a table; whoever comes later waits behind it
+LOCK_PAUSE = 1.0  # seconds, before it tries again
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -35,56 +43,160 @@ def usable(url: URL) -> Iterator[None]:
         raise Refusal(f"cannot use the database {shown}: {reason}") from error
 
 
-def head() -> str | None:
-    """Return the newest revision this version of the service knows."""
-    return ScriptDirectory.from_config(_ALEMBIC).get_current_head()
+def is_ours(connection: Connection) -> bool:
+    """Tell whether the users of a database are kept as this service keeps them; False if it is empty.
+
+    The name of a table or of a revision tells nothing: others have a table `users`, and call a revision `0001`, too.
+    """
+    inspector = sa.inspect(connection)
+    if not inspector.has_table("users"):
+        return False
+    return {"username_key", "email_key"} <= {column["name"] for column in inspector.get_columns("users")}
 
 
 async def revision(database: Database) -> str | None:
     """Return the revision of the database's schema; None for an empty one."""
-    return await database.read(_revision)
+    return (await database.read(find)).revision
 
 
 async def require_head(database: Database) -> None:
-    """Check that the schema is at head.
+    """Check that the schema is at head, or at a newer revision on which this version works, too.
 
     Raises:
         Refusal: It is not; the sentence names the command that helps.
     """
-    found, wanted = await revision(database), head()
-    if found != wanted:
+    await database.read(require_ours)
+    found, wanted = await database.read(find), head()
+    if found.revision == wanted or works_on_newer(found):
+        return
+    _require_known(found)
+    raise Refusal(
+        f"the database's schema is at {found.revision or 'nothing'}, this version needs {wanted}:"
+        f" run python -m userapi migrate"
+    )
+
+
+def require_ours(connection: Connection) -> None:
+    """Check that the database is empty or this service's own.
+
+    Raises:
+        Refusal: It is another's; the sentence names the command that helps.
+    """
+    if is_ours(connection):
+        return
+    if sa.inspect(connection).has_table("users"):
         raise Refusal(
-            f"the database's schema is at {found or 'nothing'}, this version needs {wanted}:"
-            f" run python -m userapi migrate"
+            "the database has a table users that is not this service's:"
+            " move it in with python -m userapi adopt, or use another database"
         )
+    if found := MigrationContext.configure(connection).get_current_revision():
+        raise Refusal(f"the database is another application's, at revision {found}: use another database")
 
 
 async def upgrade(database: Database) -> tuple[str | None, str | None]:
-    """Bring the schema to head; return the revisions before and after.
+    """Bring the schema to head; return the revisions before and after. A newer one on which this version works stays.
 
     Raises:
-        Refusal: This version does not know the schema.
+        Refusal: This version does not know the schema, or it is another service's.
     """
-    before, wanted = await revision(database), head()
+    return await move(database, "head")
+
+
+async def move(database: Database, target: str) -> tuple[str | None, str | None]:
+    """Bring the schema to a revision, up or down; return the revisions before and after.
+
+    Raises:
+        Refusal: There is no such revision, this version does not know the schema, or it is another service's.
+    """
+    before, wanted = await plan(database, target)
     if before == wanted:
         return before, wanted
-    try:
-        steps = await locks.migrate(database, _upgrade)
-    except CommandError as error:
-        raise Refusal(f"the database's schema cannot be brought to head: {error}") from error
+    step = command.downgrade if is_older(wanted, before) else command.upgrade
+    with _readable():
+        steps = await change(database, lambda connection: _run(connection, step, wanted))
     return (before if steps else wanted), wanted
 
 
-def _upgrade(connection: Connection) -> list[str]:
+async def script(database: Database, target: str) -> None:
+    """Print the SQL that would bring the schema to a revision.
+
+    Raises:
+        Refusal: As `move`; or SQLite would have to copy a table, which takes more than SQL.
+    """
+    before, wanted = await plan(database, target)
+    step = command.downgrade if is_older(wanted, before) else command.upgrade
+    with _readable():
+        step(ALEMBIC, f"{before or 'base'}:{wanted}", sql=True)
+
+
+async def plan(database: Database, target: str) -> tuple[str | None, str]:
+    """Return the revision that the schema is at, and the one that `target` means; changes nothing.
+
+    Raises:
+        Refusal: As `move`.
+    """
+    found = await database.read(find)
+    if target == "head" and works_on_newer(found):
+        return found.revision, str(found.revision)
+    await database.read(require_ours)
+    _require_known(found)
+    with _readable():
+        meant = directory().get_revision(target) if target else None
+    if meant is None:
+        raise Refusal("the schema cannot be brought to nothing: all users would be gone")
+    return found.revision, meant.revision
+
+
+async def change(database: Database, work: Callable[[Connection], R]) -> R:
+    """Run `work`, which changes the schema, under the migration's lock; again, if a table stayed locked for too long.
+
+    Raises:
+        RuntimeError: As `locks.migrate`.
+    """
+    deadline = time.monotonic() + locks.MIGRATION_SECONDS
+    while True:
+        try:
+            return await locks.migrate(database, work)
+        except OperationalError as error:
+            # PostgreSQL has undone all; on MySQL, which cannot, each statement is tried again by itself (see `env.py`).
+            if getattr(error.orig, "sqlstate", None) != "55P03" or time.monotonic() > deadline:
+                raise
+            log.warning("a table is locked by others: the migration tries again")
+        await asyncio.sleep(LOCK_PAUSE)
+
+
+def to_head(connection: Connection) -> list[str]:
+    """Bring the schema to head, under the lock of migrations; return the revisions gone through, which may be none."""
+    return _run(connection, command.upgrade, "head")
+
+
+def at_head(connection: Connection) -> bool:
+    """Tell whether the schema is at head."""
+    return find(connection).revision == head()
+
+
+def _require_known(found: Found) -> None:
+    if found.revision is not None and found.revision not in known():
+        raise Refusal(
+            f"the database's schema is at {found.revision}, of a newer version, and this version does not work on it:"
+            f" install the newer one, or go back with its python -m userapi migrate --to {head()}"
+        )
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    try:
+        yield
+    except CommandError as error:
+        raise Refusal(f"the database's schema cannot be changed: {error}") from error
+
+
+def _run(connection: Connection, step: Callable[..., None], wanted: str) -> list[str]:
     """Return the revisions gone through: none, if another process was faster."""
     steps: list[str] = []
-    _ALEMBIC.attributes.update(connection=connection, on_step=lambda step, **_: steps.append(step.up_revision_id))
+    ALEMBIC.attributes.update(connection=connection, on_step=[lambda step, **_: steps.append(step.up_revision_id)])
     try:
-        command.upgrade(_ALEMBIC, "head")
+        step(ALEMBIC, wanted)
     finally:
-        _ALEMBIC.attributes.clear()
+        ALEMBIC.attributes.clear()
     return steps
-
-
-def _revision(connection: Connection) -> str | None:
-    return MigrationContext.configure(connection).get_current_revision()

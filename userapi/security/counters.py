@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from limits.aio.storage import Storage
 from limits.storage import storage_from_string
@@ -79,11 +79,13 @@ class LocalCounters:
 
 
 class SharedCounters:
-    """Counters in Redis."""
+    """Counters in Redis, one server, a cluster, or what Sentinels watch."""
 
     def __init__(self, url: str) -> None:
-        """Use the Redis at a URL; nothing connects yet."""
-        options = {"socket_timeout": STORAGE_SECONDS, "socket_connect_timeout": STORAGE_SECONDS}
+        """Use the Redis at a URL, as `limits` takes it; nothing connects yet."""
+        options: dict[str, Any] = {"socket_timeout": STORAGE_SECONDS, "socket_connect_timeout": STORAGE_SECONDS}
+        if url.startswith("redis+sentinel:"):
+            options |= {"use_replicas": False, "sentinel_kwargs": dict(options)}  # a replica is late: a lock has gaps
         storage = storage_from_string(
             f"async+{url}", implementation="redispy", wrap_exceptions=True, key_prefix="userapi", **options
         )

@@ -1,9 +1,8 @@
-"""bcrypt, in threads of its own and in turn."""
+"""bcrypt, in threads of its own and in turn; hashes that others made are verified there, too."""
 
 import asyncio
 import heapq
 import os
-import re
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,11 +14,10 @@ import bcrypt
 from userapi.errors import ApiError, ErrorCode
 from userapi.kit.web import addresses
 from userapi.kit.web.client import Client
-from userapi.models import MAX_PASSWORD_BYTES
+from userapi.security.foreign_hashes import bcrypt_cost
+from userapi.security.verification import Verifier, hashable
 
 R = TypeVar("R")
-
-_BCRYPT = re.compile(r"\$2[abxy]\$(0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{53}")
 
 MAX_WAITING = 128  # passwords a core
 SHARE = 4  # one address, or one account, holds a quarter of that: at cost 12 and 0.3 s its last one waits 10 s
@@ -110,7 +108,7 @@ class Passwords:
     def __init__(self, rounds: int) -> None:
         """Hash at the cost `rounds`, the base-2 logarithm of bcrypt's iterations (4 to 31)."""
         cores = os.cpu_count() or 1
-        self._rounds = self._dearest = rounds
+        self._rounds, self._verifier = rounds, Verifier(rounds)
         self._threads = ThreadPoolExecutor(cores, thread_name_prefix="bcrypt")
         self._queue = FairQueue(cores, max(MAX_WAITING * cores, 256))
 
@@ -131,16 +129,13 @@ class Passwords:
     async def verify(self, password: str, hashed_password: str | None) -> bool:
         """Tell, in one's turn, whether the password has this hash. Without a hash the answer is no.
 
-        A no takes the same time whatever the cost of the hash: that of the dearest one known.
+        A no takes the same time whatever the hash: that of the dearest one known.
         """
-        if hashed_password is None or _cost(hashed_password) is None:
-            hashed_password = _nobody(self._rounds)
-        self.expect(_cost(hashed_password))
-        return await self._compute(lambda: _matches(password, hashed_password, self._dearest))
+        return await self._compute(lambda: self._verifier.matches(password, hashed_password))
 
     def expect(self, cost: int | None) -> None:
-        """Take note that there are hashes of this cost, as after `BCRYPT_ROUNDS` was lowered."""
-        self._dearest = max(self._dearest, cost or 0)
+        """Take note that there are hashes of bcrypt at this cost, as after `BCRYPT_ROUNDS` was lowered."""
+        self._verifier.expect(cost or 0)
 
     @asynccontextmanager
     async def turn(self, client: Client | None = None, account: str | None = None) -> AsyncIterator[None]:
@@ -159,42 +154,9 @@ class Passwords:
         """End the threads once they are done."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def outdated(self, hashed_password: str) -> bool:
-        """Tell whether a hash was made at another cost than is now asked for."""
-        return _cost(hashed_password) != self._rounds
+    def outdated(self, hashed_password: str, password: str) -> bool:
+        """Tell whether a hash is another one than would be made now of its password, and that can be made."""
+        return bcrypt_cost(hashed_password) != self._rounds and hashable(password.encode())
 
     async def _compute(self, work: Callable[[], R]) -> R:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
-
-
-def _matches(password: str, hashed_password: str, dearest: int) -> bool:
-    """Tell whether the password has this hash; a no takes as long as for a hash of the cost `dearest`."""
-    try:
-        secret = password.encode()
-    except UnicodeEncodeError:  # a lone surrogate, which JSON can say
-        return False
-    if len(secret) > MAX_PASSWORD_BYTES or b"\0" in secret:
-        return False  # no hash was ever made of it; bcrypt raises or cuts it off
-    if _check(secret, hashed_password):
-        return True
-    for cost in range(_cost(hashed_password) or dearest, dearest):  # each takes twice as long as the one before
-        _check(secret, _nobody(cost))
-    return False
-
-
-def _check(secret: bytes, hashed_password: str) -> bool:
-    try:
-        return bcrypt.checkpw(secret, hashed_password.encode())
-    except ValueError:  # not a bcrypt hash
-        return False
-
-
-def _cost(hashed_password: str) -> int | None:
-    """Return the cost that a hash was made at; None if it is not one of bcrypt's."""
-    found = _BCRYPT.fullmatch(hashed_password)
-    return int(found[1]) if found else None
-
-
-def _nobody(cost: int) -> str:
-    """Return what looks like a hash of this cost, and which no password has."""
-    return f"$2b${cost:02}${'.' * 53}"

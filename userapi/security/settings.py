@@ -49,8 +49,9 @@ class SecuritySettings(CoreSettings):
     throttle_enabled: bool = Field(True, description="Whether wrong passwords lock accounts and addresses for a time")
     throttle_storage_url: str | None = Field(
         None,
-        pattern=r"^(redis|rediss|redis\+unix)://",
-        description="Redis that workers or hosts share for that, as `redis://host:6379/0`; unset: each process alone",
+        pattern=r"^(database:$|(redis|rediss|redis\+unix|redis\+cluster)://|redis\+sentinel://[^/]+/\w)",
+        description="Where workers or hosts share that: Redis, as `redis://host:6379/0`, or `database:`;"
+        " unset: each process alone",
     )
 
     @field_validator("signing_key_files", mode="before")

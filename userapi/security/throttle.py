@@ -10,9 +10,11 @@ from typing import NamedTuple, TypeVar
 from limits.errors import StorageError
 
 from userapi.errors import ApiError, ErrorCode
+from userapi.kit.database import Database
 from userapi.kit.web import addresses
 from userapi.models import canonical
 from userapi.security.counters import Counters, LocalCounters, SharedCounters
+from userapi.security.database_counters import DatabaseCounters
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +26,7 @@ MEMORY = 90 * 24 * 3600  # seconds that failures are counted after the first of 
 ADDRESS_FAILURES, ADDRESS_WINDOW = 100, 15 * 60  # failures of an address in so many seconds
 REGISTRATION_WINDOW = 3600
 STORAGE_PAUSE = 5  # seconds
+IN_DATABASE = "database:"  # the URL of a storage that is the service's own database
 
 
 class Budget(NamedTuple):
@@ -72,15 +75,23 @@ class Throttle:
     """
 
     def __init__(
-        self, storage_url: str | None = None, proxies: str = "", clock: Callable[[], float] = time.monotonic
+        self,
+        storage_url: str | None = None,
+        proxies: str = "",
+        clock: Callable[[], float] = time.monotonic,
+        database: Database | None = None,
     ) -> None:
         """Count in the Redis at `storage_url`, which several processes share; without one in this process alone.
 
-        The `proxies` are never locked. `clock` gives seconds that never go back.
+        The URL `database:` is the `database`. The `proxies` are never locked. `clock` gives seconds that never go back.
         """
         self._clock = clock
         self._local = LocalCounters(clock)
-        self._shared = SharedCounters(storage_url) if storage_url is not None else None
+        self._shared: SharedCounters | DatabaseCounters | None = None
+        if storage_url == IN_DATABASE and database is not None:
+            self._shared = DatabaseCounters(database)
+        elif storage_url is not None:
+            self._shared = SharedCounters(storage_url)
         self._shared_again_at = 0.0
         self._exempt = addresses.Exempt(proxies)
 

@@ -18,6 +18,11 @@ ACCESS, REFRESH = "userapi:access", "userapi:refresh"  # a token's purpose is it
 CLIENT_ID = "userapi"  # the one client that logs in, first-party apps (RFC 9068 section 2.2)
 MAX_CHECKED = 10_000  # tokens remembered as good
 
+# A time of issue in the future says that a clock is wrong, which no attacker can make of it: hosts whose clocks differ
+# accept each other's tokens, and a clock that is set back ends none. The end of a token counts to the second.
+FUTURE_SECONDS = 86_400
+
+_OPTIONS: Any = {"require": REQUIRED_CLAIMS, "verify_exp": False}  # read below, without that leeway
 _NONCE = re.compile(r"[\w-]{22}", re.ASCII)
 
 
@@ -89,17 +94,24 @@ class Tokens:
 
     def _verified(self, purpose: str, token: str, *, verify_exp: bool = True) -> dict[str, Any] | None:
         """Return all claims of a token, if it is one of ours; the key that it names decides the algorithm."""
-        options: Any = {"require": REQUIRED_CLAIMS, "verify_exp": verify_exp}
         issuers = {self._issuer, self.access_issuer} if purpose == ACCESS else {self._issuer}
         try:
             for key in self._candidates(purpose, token):
                 try:
                     payload = jwt.decode(
-                        token, key, [key.algorithm_name], audience=purpose, issuer=issuers, options=options
+                        token,
+                        key,
+                        [key.algorithm_name],
+                        audience=purpose,
+                        issuer=issuers,
+                        leeway=FUTURE_SECONDS,
+                        options=_OPTIONS,
                     )
                 except jwt.InvalidSignatureError:
                     continue
                 claims = _claims(payload)
+                if verify_exp and int(payload["exp"]) <= time.time():
+                    return None
                 fits = all(1 <= part <= MAX_ID for part in claims[:3]) and payload["sub"] == str(claims.user_id)
                 return payload if fits else None
         except (jwt.InvalidTokenError, ValueError, TypeError, OverflowError):

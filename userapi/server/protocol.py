@@ -13,6 +13,7 @@ from userapi.server.files import connection_limit
 MAX_HEAD_BYTES = 64 * 1024
 HEAD_SECONDS = 10  # from the first byte of a request to the end of its head
 IDLE_SECONDS = 75  # in which a client may let us wait: for a request, or for more of a body
+LEAVING_SECONDS = 1  # before idle connections are closed at the end: a request may be on its way
 
 # A request has two ends of lines or more: this many lines end no more than 16 requests, one begun before included.
 _SIXTEEN_REQUESTS = re.compile(rb"(?:[^\n]*\n){31}")
@@ -47,11 +48,14 @@ class BoundedProtocol(HttpToolsProtocol):
         self._heard = self.loop.time()  # when something last came, or was answered
         self._head_since: float | None = None  # when the head that is not complete began
         self._watch: asyncio.TimerHandle | None = None
+        self._leaving = False
         self._cycles: list[RequestResponseCycle] = []  # requests that are not answered
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn does
         """Make room, and begin to watch the time."""
         super().connection_made(transport)
+        if self.client is None:
+            self.client = ("unix", 0)  # what FORWARDED_ALLOW_IPS may name, as it does addresses
         self.flow = _Flow(transport)
         self._watch = self.loop.call_later(HEAD_SECONDS, self._look)
         if len(self.connections) > connection_limit():
@@ -118,6 +122,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._steps += 1
         super().on_headers_complete()
         if self.cycle is not None:
+            self.cycle.keep_alive = self.cycle.keep_alive and not self._leaving
             self._cycles = [cycle for cycle in self._cycles if not cycle.response_complete] + [self.cycle]
 
     def on_body(self, body: bytes) -> None:
@@ -151,6 +156,18 @@ class BoundedProtocol(HttpToolsProtocol):
             next_look = max(min(next_look, end - now), 0.1)
         self._watch = self.loop.call_later(next_look, self._look)
 
+    def shutdown(self) -> None:
+        """Take no more than one request from here on: its answer says so, and ends the connection."""
+        self._leaving = True
+        if self.cycle is None or self.cycle.response_complete:
+            self.loop.call_later(LEAVING_SECONDS, self._leave)
+        else:
+            super().shutdown()
+
+    def _leave(self) -> None:
+        if (self.cycle is None or self.cycle.response_complete) and not self.transport.is_closing():
+            self.transport.close()
+
     def _give_up(self) -> None:
         """Tell each request that is not answered that nobody listens; uvicorn tells the newest alone."""
         for cycle in self._cycles:
@@ -159,14 +176,11 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _make_room(self) -> None:
         """Cut those connections, of all of this process, that have let us wait for longest."""
-        waiting = [
-            one
-            for one in self.connections
-            if isinstance(one, BoundedProtocol)
-            and not one.transport.is_closing()
-            and (not one.answering or one.flow.write_paused)
-        ]
-        excess = len(self.connections) - connection_limit()
+        alive = [one for one in self.connections if isinstance(one, BoundedProtocol) and not one.transport.is_closing()]
+        excess = len(alive) - connection_limit()  # many come at once, and those cut are still among all
+        if excess <= 0:
+            return
+        waiting = [one for one in alive if not one.answering or one.flow.write_paused]
         for one in heapq.nsmallest(max(excess, len(waiting) // 64), waiting, key=BoundedProtocol.since):
             one.transport.abort()
 

@@ -7,6 +7,7 @@ from sqlalchemy import update
 from sqlmodel import Session, col, select
 
 from userapi.kit.announcements import Announcement, announce
+from userapi.kit.database import require_asked
 from userapi.kit.web.client import Client
 from userapi.models import LoginSession, User
 from userapi.security.tokens import Claims
@@ -42,7 +43,9 @@ def refresh(db: Session, claims: Claims, client: Client, at: datetime, lifetime:
     ).one_or_none()
     if session is None or session.nonce != claims.nonce or session.expires_at <= at:
         return None
-    if not db.get_one(User, claims.user_id).is_active:
+    user = db.get_one(User, claims.user_id)
+    require_asked((user.id, session.id), claims[:2])
+    if not user.is_active:
         return None
     if claims.generation == session.generation:
         session.generation += 1

@@ -9,7 +9,7 @@ from userapi.kit.web import openapi
 from userapi.kit.web.dependencies import DatabaseDep, path_of
 from userapi.kit.web.links import links, numbered
 from userapi.models import MAX_ID, SessionPublic, UserId, now
-from userapi.sessions import rules
+from userapi.sessions import listing, rules
 from userapi.sessions.caller import Target, TargetDep
 
 router = openapi.router(prefix="/users/{user_id}/sessions", tags=["sessions"])
@@ -29,7 +29,7 @@ async def list_sessions(
     if not target.own:
         await database.read(rules.require_user, target.user_id)
     caller = target.caller
-    found, more = await database.read(rules.find_all, target.user_id, now(), caller.session_id, page, page_size)
+    found, more = await database.read(listing.find_page, target.user_id, now(), caller.session_id, page, page_size)
     response.headers["Link"] = links(path_of(request), {"page_size": page_size}, numbered(page, more=more))
     return found
 

@@ -11,11 +11,12 @@ from sqlmodel import Session, col, select
 
 from userapi.errors import ApiError, ErrorCode
 from userapi.kit.announcements import Announcement, announce
+from userapi.kit.database import require_asked
 from userapi.kit.web.client import Client
-from userapi.models import USER_ROW, LoginSession, SessionPublic, User, UserRow, now
+from userapi.models import USER_ROW, LoginSession, User, UserRow, now
 from userapi.security.tokens import Claims
+from userapi.sessions import expiry
 
-CLEANUP = 100  # expired sessions forgotten with each login, at most
 MAX_SESSIONS = 100  # of a user at once
 
 _CALLER_COLUMNS: list[Any] = [
@@ -24,6 +25,7 @@ _CALLER_COLUMNS: list[Any] = [
     LoginSession.generation,
     LoginSession.used_generation,
     LoginSession.created_at,
+    LoginSession.id,
 ]
 _CALLER = (
     sqlalchemy.select(*_CALLER_COLUMNS)
@@ -35,14 +37,6 @@ _CALLER = (
     )
 )
 _EXISTS = sqlalchemy.select(col(User.id)).where(col(User.id) == bindparam("user_id"))
-_SHOWN: tuple[Any, ...] = (
-    LoginSession.id,
-    LoginSession.created_at,
-    LoginSession.rotated_at,
-    LoginSession.expires_at,
-    LoginSession.user_agent,
-    LoginSession.ip,
-)
 
 
 @dataclass(frozen=True)
@@ -63,13 +57,6 @@ class SessionRevoked(Announcement):
     session_id: int | None = None
     sessions: str | None = None
     kept: int | None = None
-
-
-@dataclass(frozen=True)
-class SessionsExpired(Announcement):
-    """The sessions with these ids have expired, and are forgotten."""
-
-    sessions: str
 
 
 class Caller(NamedTuple):
@@ -113,15 +100,20 @@ def find_caller(connection: Connection, claims: Claims, max_age: int) -> Caller 
     """Return the active user who is logged in with a token's session; None if the session has ended.
 
     `max_age` is how old a login may be for what needs a recent one, in seconds.
+
+    Raises:
+        ForeignRow: The database answered with another user or session.
     """
     row = connection.execute(_CALLER, {"user_id": claims.user_id, "session_id": claims.session_id}).one_or_none()
     if row is None:
         return None
-    *user, nonce, generation, used_generation, logged_in_at = row
+    *columns, nonce, generation, used_generation, logged_in_at, session_id = row
+    user = UserRow._make(columns)
+    require_asked((user.id, session_id), claims[:2])
     if nonce != claims.nonce:
         return None
     first_use = claims.generation == generation > used_generation
-    return Caller(UserRow._make(user), claims.session_id, claims.generation, first_use, logged_in_at, max_age)
+    return Caller(user, claims.session_id, claims.generation, first_use, logged_in_at, max_age)
 
 
 def require_user(connection: Connection, user_id: int) -> None:
@@ -130,8 +122,10 @@ def require_user(connection: Connection, user_id: int) -> None:
     Raises:
         ApiError: user_not_found.
     """
-    if connection.execute(_EXISTS, {"user_id": user_id}).first() is None:
+    found = connection.execute(_EXISTS, {"user_id": user_id}).scalar()
+    if found is None:
         raise ApiError(ErrorCode.USER_NOT_FOUND)
+    require_asked(found, user_id)
 
 
 def begin(
@@ -146,14 +140,17 @@ def begin(
     """Begin a session of a user whose password was just found to have `verified_hash`, which `better_hash` replaces.
 
     Returns None if by now the user is gone, inactive, or has another password: the lock orders this against those
-    changes.
+    changes. On a cluster of databases, where locks are a node's own, it is the write of the user's row that does: of
+    two nodes that write one row at once, one runs again.
     """
     user = db.exec(select(User).where(User.id == user_id).with_for_update()).one_or_none()
+    require_asked(user.id if user else user_id, user_id)
     if user is None or not user.is_active or user.hashed_password != verified_hash:
         return None
+    user.logged_in_at = at
     if better_hash is not None:
         user.hashed_password = better_hash
-    _delete_expired(db, at)
+    expiry.delete_expired(db, at)
     _make_room(db, user_id, at)
     begun = LoginSession(user_id=user_id, created_at=at, rotated_at=at, expires_at=at + min(lifetime))
     begun.user_agent, begun.ip = stored(client)
@@ -172,31 +169,6 @@ def stored(client: Client) -> tuple[str | None, str | None]:
 def current(session: LoginSession) -> Current:
     """Return what the tokens of a session are made of."""
     return Current(session.id or 0, session.nonce, session.generation, session.rotated_at, session.expires_at)
-
-
-def find_all(
-    connection: Connection, user_id: int, at: datetime, own: int, page: int, page_size: int
-) -> tuple[list[SessionPublic], bool]:
-    """Return a page of a user's sessions that are alive at an instant, the newest first, and whether more follow.
-
-    `own` is the id of the session that asks; `page` is counted from 1.
-    """
-    alive = sqlalchemy.select(*_SHOWN).where(col(LoginSession.user_id) == user_id, col(LoginSession.expires_at) > at)
-    newest = alive.order_by(col(LoginSession.id).desc()).limit(page_size + 1).offset((page - 1) * page_size)
-    found = connection.execute(newest).all()
-    shown = [
-        SessionPublic(
-            id=row.id,
-            created_at=row.created_at,
-            last_used_at=row.rotated_at,
-            expires_at=row.expires_at,
-            user_agent=row.user_agent,
-            ip=row.ip,
-            current=row.id == own,
-        )
-        for row in found[:page_size]
-    ]
-    return shown, len(found) > page_size
 
 
 def end(db: Session, user_id: int, session_id: int, reason: str) -> bool:
@@ -238,10 +210,3 @@ def _make_room(db: Session, user_id: int, at: datetime) -> None:
     alive = select(LoginSession.id).where(LoginSession.user_id == user_id, LoginSession.expires_at > at)
     oldest = db.exec(alive.order_by(col(LoginSession.id))).all()[: 1 - MAX_SESSIONS]
     _end(db, user_id, oldest, SessionRevoked(user_id, "too many sessions", sessions=_listed(oldest)))
-
-
-def _delete_expired(db: Session, at: datetime) -> None:
-    oldest = select(LoginSession.id).where(LoginSession.expires_at < at).order_by(col(LoginSession.expires_at))
-    if expired := db.exec(oldest.limit(CLEANUP)).all():
-        db.exec(delete(LoginSession).where(col(LoginSession.id).in_(expired)))
-        announce(db, SessionsExpired(_listed(expired)))

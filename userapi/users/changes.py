@@ -123,7 +123,7 @@ def update(db: Session, change: Change) -> UserRow:
         differing["pending_email"] = differing.pop("email")
     before = {name: getattr(user, name) for name in differing}
     _apply(db, user, differing, change.new_password)
-    _announce(db, change.user_id, change.by.user.id, before, differing)
+    announce_changes(db, change.user_id, change.by.user.id, before, differing)
     if change.new_password is not None:
         announce(db, PasswordChanged(change.user_id, change.by.user.id))
     if not user.is_active:
@@ -160,7 +160,7 @@ def promote(db: Session, username: str) -> bool:
     before = {name: False for name in PRIVILEGES if not getattr(user, name)}
     after = dict.fromkeys(before, True)
     _apply(db, user, after, None)
-    _announce(db, user.id or 0, OPERATOR, before, after)
+    announce_changes(db, user.id or 0, OPERATOR, before, after)
     return True
 
 
@@ -195,7 +195,10 @@ def _apply(db: Session, user: User, differing: Mapping[str, Any], new_password: 
     rules.flush(db, user)
 
 
-def _announce(db: Session, user_id: int, by: int | str, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+def announce_changes(
+    db: Session, user_id: int, by: int | str, before: Mapping[str, Any], after: Mapping[str, Any]
+) -> None:
+    """Announce that fields of a user were changed, from which values to which, and what follows from privileges."""
     if after:
         changes = {name: (before[name], value) for name, value in after.items()}
         announce(db, UserChanged(user_id, by, " ".join(sorted(after)), changes))

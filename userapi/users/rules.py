@@ -1,6 +1,7 @@
 """Rules about users: who is who, what may be, and that an active admin remains."""
 
-from collections.abc import Collection, Mapping, Sequence
+import secrets
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +12,19 @@ from sqlmodel import Session, col, select
 
 from userapi.errors import ApiError, ErrorCode, refuse
 from userapi.kit.announcements import Announcement, announce
-from userapi.kit.database import AskAfterRollback, RunAgain
-from userapi.models import USER_ROW, User, UserBase, UserCreate, UserRegister, UserRow, canonical, now, row_of
+from userapi.kit.database import AskAfterRollback, RunAgain, require_asked
+from userapi.models import (
+    USER_ROW,
+    Deployment,
+    User,
+    UserBase,
+    UserCreate,
+    UserRegister,
+    UserRow,
+    canonical,
+    now,
+    row_of,
+)
 from userapi.proof import credentials
 from userapi.sessions import rules as sessions
 from userapi.sessions.rules import Caller
@@ -50,7 +62,9 @@ def find(connection: Connection, user_id: int) -> UserRow:
     row = connection.execute(_FIND, {"user_id": user_id}).one_or_none()
     if row is None:
         raise ApiError(ErrorCode.USER_NOT_FOUND)
-    return UserRow._make(row)
+    user = UserRow._make(row)
+    require_asked(user.id, user_id)
+    return user
 
 
 def any_user(connection: Connection) -> bool:
@@ -111,23 +125,39 @@ def is_active_admin(user: User) -> bool:
 def lock(db: Session, user_id: int, version: Version, *, may_lose_admin: bool) -> User:
     """Lock a user until the unit ends and return it.
 
-    If an admin may be lost, all active admins are locked before, in one order for all.
+    If an admin may be lost, the guard of the admins is written before.
 
     Raises:
         ApiError: user_not_found; precondition_failed, when the user's version is not among those asked for.
         RunAgain: The user was made an admin meanwhile.
     """
-    admins: Sequence[int | None] = []
-    if may_lose_admin and db.exec(select(User.id).where(User.id == user_id, _ACTIVE_ADMIN)).first():
-        admins = db.exec(select(User.id).where(_ACTIVE_ADMIN).order_by(col(User.id)).with_for_update()).all()
+    guarded = may_lose_admin and db.exec(select(User.id).where(User.id == user_id, _ACTIVE_ADMIN)).first() is not None
+    if guarded:
+        _guard_admins(db)
     user = db.exec(select(User).where(User.id == user_id).with_for_update()).one_or_none()
     if user is None:
         raise ApiError(ErrorCode.USER_NOT_FOUND)
-    if may_lose_admin and is_active_admin(user) and user_id not in admins:
+    require_asked(user.id, user_id)
+    if may_lose_admin and is_active_admin(user) and not guarded:
         raise RunAgain
     if version is not None and user.version not in version:
         raise ApiError(ErrorCode.PRECONDITION_FAILED)
     return user
+
+
+def _guard_admins(db: Session) -> None:
+    """Write the one row that every loss of an admin writes: one such unit at a time, on all nodes of a cluster.
+
+    Locks of the admins' own rows would do on one server; on a cluster each node has its own.
+    """
+    new = secrets.token_hex(8)  # a row that stays the same counts as not written
+    guard = sqlalchemy.update(Deployment).where(col(Deployment.name) == "admins").values(value=new)
+    if not db.exec(guard).rowcount:
+        db.add(Deployment(name="admins", value=new))
+        try:
+            db.flush()
+        except IntegrityError as error:
+            raise RunAgain from error  # another was faster
 
 
 def lock_named(db: Session, username: str) -> User:
@@ -140,6 +170,7 @@ def lock_named(db: Session, username: str) -> User:
     user = db.exec(named).one_or_none()
     if user is None:
         raise ApiError(ErrorCode.USER_NOT_FOUND)
+    require_asked(user.username_key, canonical(username))
     return user
 
 

@@ -24,19 +24,20 @@ class TestFormat:
 
     @pytest.mark.parametrize("workers", ["1", "2"])
     def test_every_line_of_json_is_an_object(self, workers: str) -> None:
-        """uvicorn's too, from the first to the last."""
-        # Python itself prints warnings; uvicorn's parent process leaves a socket open, which is no matter by default.
-        settings: Any = {"LOG_FORMAT": "json", "FIRST_ADMIN_PASSWORD": ADMIN_PASSWORD, "PYTHONWARNINGS": ""}
+        """The supervisor's and uvicorn's too, from the first to the last."""
+        settings: Any = {"LOG_FORMAT": "json", "FIRST_ADMIN_PASSWORD": ADMIN_PASSWORD}
         with new_database("sqlite") as url, serving(url, "--workers", workers, **settings) as server:
             with server.client() as http:
                 http.post("/token", data={"username": "admin", "password": PASSWORD})
                 http.get("/nowhere")
+            wait_until(lambda: server.text.count("Application startup complete") == int(workers))
             server.stop()
             lines = [json.loads(line) for line in self.started(server, lambda line: line.startswith("{"))]
         assert all({"time", "level", "logger", "message"} <= line.keys() for line in lines)
-        messages = [line["message"] for line in lines if line["logger"].startswith("uvicorn")]
-        assert any("Uvicorn running" in message for message in messages)
-        assert any("shut" in message.lower() or "Stopping" in message for message in messages)
+        said = [(line["logger"].partition(".")[0], line["message"]) for line in lines]
+        assert ("userapi", f"serving on {server.base_url}") in said
+        assert ("userapi", "shutting down") in said
+        assert said.count(("uvicorn", "Application shutdown complete.")) == int(workers)
         assert sum(line["message"] == "request" and line["status"] == 404 for line in lines) == 1
 
     def test_every_line_of_text_has_time_level_and_logger(self) -> None:

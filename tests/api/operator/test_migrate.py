@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import pytest
 import sqlalchemy as sa
 
-from tests.support.alembic import HEAD, alembic, sql
+from tests.support.alembic import HEAD, REVISIONS, alembic, make_rows, sql, tables
+from tests.support.client import Api
 from tests.support.commands import command
 from tests.support.databases import ON_SQLITE, sync_engine
 from tests.support.processes import refused_to_start
@@ -26,6 +27,142 @@ class TestMigrate:
         for args in (["migrate"], ["serve", "--port", "0"]):
             done = command(*args, url=url, MIGRATE_ON_START="true")
             assert "9999" in refused_to_start(done)
+
+
+class TestNewerSchema:
+    """R17: what a server does whose database was migrated by a newer version."""
+
+    @staticmethod
+    def _at(url: str, works_from: str) -> None:
+        sql(url, "UPDATE alembic_version SET version_num = 'newer'")
+        sql(url, f"UPDATE deployment SET value = 'newer {works_from}' WHERE name = 'works_from'")
+
+    def test_on_which_this_version_works_is_served(self, url: str) -> None:
+        """R17."""
+        self._at(url, HEAD)
+        assert command("migrate", url=url).stdout == "The schema is at newer already\n"
+        assert command("migrate", "--check", url=url).returncode == 0
+        for migrate_on_start in ("true", "false"):
+            done = command("serve", url=url, MIGRATE_ON_START=migrate_on_start)
+            assert "it serves" in done.stderr, done
+        with serving(url) as server, server.client() as http:
+            assert http.get("/health/ready").status_code == 200
+
+    def test_on_which_it_does_not_work_is_refused(self, url: str) -> None:
+        """R17."""
+        self._at(url, "newer")
+        for args in (["serve"], ["migrate"], ["migrate", "--check"]):
+            refused = refused_to_start(command(*args, url=url))
+            assert "newer" in refused
+            assert f"python -m userapi migrate --to {HEAD}" in refused
+
+    def test_that_became_incompatible_is_not_ready(self, api: Api) -> None:
+        """R17."""
+        [(head,)] = api.sql("SELECT version_num FROM alembic_version")
+        [(kept,)] = api.sql("SELECT value FROM deployment WHERE name = 'works_from'")
+        try:
+            self._at(api.server.url, head)
+            assert api.http.get("/health/ready").status_code == 200
+            self._at(api.server.url, "newer")
+            assert api.http.get("/health/ready").json()["detail"] == "Not ready: schema"
+        finally:
+            api.sql("UPDATE alembic_version SET version_num = :head", head=head)
+            api.sql("UPDATE deployment SET value = :kept WHERE name = 'works_from'", kept=kept)
+
+    def test_every_migration_says_which_code_works_on_it(self, empty_url: str) -> None:
+        """R17: and the database keeps it, step by step, up and down."""
+        for revision in reversed(REVISIONS[:-1]):
+            command("migrate", "--to", revision, url=empty_url)
+            [(value,)] = sql(empty_url, "SELECT value FROM deployment WHERE name = 'works_from'")
+            assert value.split()[0] == revision
+            assert value.split()[1] in REVISIONS
+        command("migrate", "--to", "0002", url=empty_url)
+        assert sql(empty_url, "SELECT value FROM deployment WHERE name = 'works_from'") == [("0002 0002",)]
+
+
+class TestOptions:
+    def test_to_moves_up_and_down(self, empty_url: str) -> None:
+        assert command("migrate", "--to", "0002", url=empty_url).stdout == "The schema went from nothing to 0002\n"
+        assert command("migrate", url=empty_url).stdout == f"The schema went from 0002 to {HEAD}\n"
+        make_rows(empty_url)
+        assert command("migrate", "--to", "0002", url=empty_url).stdout == f"The schema went from {HEAD} to 0002\n"
+        assert sql(empty_url, "SELECT count(*) FROM users") == [(1,)]
+        assert "known_devices" not in tables(empty_url)
+
+    @pytest.mark.parametrize("target", ["nonsense", "base", ""])
+    def test_to_nowhere_is_refused(self, url: str, target: str) -> None:
+        assert "schema cannot be" in refused_to_start(command("migrate", "--to", target, url=url))
+        assert sql(url, "SELECT version_num FROM alembic_version") == [(HEAD,)]
+
+    def test_check_tells_by_its_exit_code(self, empty_url: str) -> None:
+        refused = refused_to_start(command("migrate", "--check", url=empty_url))
+        assert refused == f"the schema is at nothing, not at {HEAD}: run python -m userapi migrate"
+        assert tables(empty_url) == set()
+        command("migrate", url=empty_url)
+        done = command("migrate", "--check", url=empty_url)
+        assert (done.returncode, done.stdout) == (0, f"The schema is at {HEAD} already\n")
+
+    def test_sql_prints_what_would_be_done(self, empty_url: str) -> None:
+        """And run by hand, it does that."""
+        done = command("migrate", "--sql", url=empty_url)
+        assert done.returncode == 0, done
+        assert tables(empty_url) == set()
+        lines = [line for line in done.stdout.splitlines() if not line.startswith("--")]
+        for statement in "\n".join(lines).split(";"):
+            if statement.strip() and statement.strip() not in ("BEGIN", "COMMIT"):
+                sql(empty_url, statement.replace(":", r"\:"))
+        assert command("migrate", "--check", url=empty_url).returncode == 0
+        if not empty_url.startswith("sqlite"):  # where a script cannot build a table anew, and a length bounds nothing
+            alembic(empty_url, "check")
+        make_rows(empty_url)
+
+
+TUTORIAL = """CREATE TABLE users (id INTEGER PRIMARY KEY, username VARCHAR(20) NOT NULL, email VARCHAR(50) NOT NULL,
+hashed_password VARCHAR(100) NOT NULL, age INTEGER, is_admin BOOLEAN, is_active BOOLEAN, created_at TIMESTAMP NULL)"""
+
+
+class TestForeignDatabase:
+    """R21."""
+
+    @pytest.mark.parametrize("revision", [None, "0001", "0003", HEAD, "5f2a9c"])
+    def test_of_the_tutorial_is_refused_and_left_alone(self, empty_url: str, revision: str | None) -> None:
+        """R21."""
+        sql(empty_url, TUTORIAL)
+        sql(
+            empty_url,
+            "INSERT INTO users (id, username, email, hashed_password) VALUES (1, 'al', 'al@example.com', 'x')",
+        )
+        if revision:
+            sql(empty_url, "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
+            sql(empty_url, f"INSERT INTO alembic_version VALUES ('{revision}')")
+        before = tables(empty_url)
+        for args in (["serve"], ["migrate"], ["migrate", "--check"], ["migrate", "--to", "0002"]):
+            for migrate_on_start in ("true", "false"):
+                done = command(*args, url=empty_url, MIGRATE_ON_START=migrate_on_start)
+                assert "python -m userapi adopt" in refused_to_start(done)
+        with pytest.raises(SystemExit, match="adopt"):
+            alembic(empty_url, "upgrade", "head")
+        assert tables(empty_url) == before
+        assert sql(empty_url, "SELECT username FROM users") == [("al",)]
+
+    def test_of_another_application_is_refused(self, empty_url: str) -> None:
+        """R21."""
+        sql(empty_url, "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
+        sql(empty_url, "INSERT INTO alembic_version VALUES ('5f2a9c')")
+        for args in (["serve"], ["migrate"]):
+            refused = refused_to_start(command(*args, url=empty_url, MIGRATE_ON_START="true"))
+            assert "another application" in refused
+
+    @pytest.mark.parametrize("revision", ["0001", "0002", "0003"])
+    def test_of_an_earlier_version_of_ours_is_moved_over(self, empty_url: str, revision: str) -> None:
+        """R21."""
+        alembic(empty_url, "upgrade", revision)
+        if revision != "0001":
+            sql(empty_url, "DELETE FROM deployment")  # as it was before a database kept which code works on it
+        make_rows(empty_url)
+        assert command("migrate", url=empty_url).stdout == f"The schema went from {revision} to {HEAD}\n"
+        assert sql(empty_url, "SELECT username FROM users") == [("admin",)]
+        assert "it serves" in command("serve", url=empty_url, MIGRATE_ON_START="false").stderr
 
 
 class TestPasswordInUrl:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.client import Api
 from tests.support.databases import ON_SQLITE, new_database
-from tests.support.processes import wait_until
+from tests.support.processes import children, wait_until
 from tests.support.servers import Server, serving
 
 GET = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -37,16 +37,22 @@ def read_all(client: socket.socket) -> bytes:
 
 def resident_mib(server: Server) -> float:
     [line] = [
-        line for line in Path(f"/proc/{server.process.pid}/status").read_text().splitlines() if line.startswith("VmRSS")
+        line for line in Path(f"/proc/{worker(server)}/status").read_text().splitlines() if line.startswith("VmRSS")
     ]
     return int(line.split()[1]) / 1024
+
+
+def worker(server: Server) -> int:
+    """The process that serves."""
+    [pid] = children(server.process.pid)
+    return pid
 
 
 @pytest.fixture
 def few_files() -> Iterator[Server]:
     """A service that the system gives no more than 256 files."""
     with new_database("sqlite") as url, serving(url, FIRST_ADMIN_PASSWORD="Not-Used-1") as server:
-        resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (FILES, FILES))
+        resource.prlimit(worker(server), resource.RLIMIT_NOFILE, (FILES, FILES))
         yield server
 
 
@@ -111,13 +117,13 @@ class TestManyConnections:
             clients[-1].sendall(GET if MANY % 2 else b"\r\n")
             assert clients[-1].recv(65536).startswith(b"HTTP/1.1 200")  # the newest stayed
             assert read_all(clients[0]) == b""  # the oldest went
-        wait_until(lambda: len(list(Path(f"/proc/{few_files.process.pid}/fd").iterdir())) < FILES)
+        wait_until(lambda: len(list(Path(f"/proc/{worker(few_files)}/fd").iterdir())) < FILES)
 
     def test_the_soft_limit_of_files_is_raised_at_the_start(self) -> None:
         """S32."""
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         with new_database("sqlite") as url, serving(url, FIRST_ADMIN_PASSWORD="Not-Used-1") as server:
-            soft = resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE)[0]
+            soft = resource.prlimit(worker(server), resource.RLIMIT_NOFILE)[0]
         assert soft >= min(hard, 10_000)
 
 

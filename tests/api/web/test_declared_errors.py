@@ -98,9 +98,8 @@ async def refuse_anything(seen: Seen) -> None:
     """What befalls any request, of an application that is not started."""
     ask = Asking(create_app(settings("sqlite://")), seen, "x")
     for method, path in ALL:
-        body: dict[str, Any] = (
-            {"json": PROOF | {"token": "x"}} if path in BY_MAIL else {"data": {"token": "x"}} if path in FORMS else {}
-        )
+        proof, form = PROOF | {"token": "x"}, {"token": "x"}
+        body: dict[str, Any] = {"json": proof} if path in BY_MAIL else {"data": form} if path in FORMS else {}
         await ask(method, path, **body)
         await ask(method, path, headers={"Content-Length": "70000"}, content=b"x" * 70_000)
         answer = await ask.http.request("TRACE", path)

@@ -50,7 +50,6 @@ class TestHost:
             "///users/",
             "/%2Fevil.example.com/",
             "/\\evil.example/",
-            "/",
         ],
     )
     def test_no_path_leads_to_another_host(self, api: Api, path: str) -> None:
@@ -105,6 +104,6 @@ class TestForwarded:
         assert ip_seen(behind_proxy) == "127.0.0.1"
 
     def test_links_stay_relative(self, behind_proxy: Api) -> None:
-        headers = {**FORGED, "X-Forwarded-Proto": "https", "X-Forwarded-Prefix": "/evil"}
+        headers = {**FORGED, "X-Forwarded-Proto": "https", "X-Forwarded-Prefix": "//evil"}
         answer = behind_proxy.admin.get("/users/", headers=headers)
         assert answer.headers["Location"] == "/users"

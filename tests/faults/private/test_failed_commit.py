@@ -11,6 +11,7 @@ from tests.support.crowd import Call, at_once
 from tests.support.databases import new_database, sync_engine
 from tests.support.faults import LOGIN, assert_unavailable, assert_works, creation, timed
 from tests.support.private_databases import PrivateServer
+from tests.support.processes import children
 from tests.support.proxy import Proxy
 from tests.support.servers import serving
 
@@ -76,7 +77,7 @@ class TestFailedCommit:
             api = Api(server)
             with closing(api):
                 assert api.admin.token  # logged in before the fault
-                pid = server.process.pid
+                [pid] = children(server.process.pid)
                 unlimited = resource.prlimit(pid, resource.RLIMIT_FSIZE)
                 resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, unlimited[1]))
                 replies = at_once(server, [creation(api, f"lost{number}") for number in range(3)] + [LOGIN])

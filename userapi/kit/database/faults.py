@@ -1,12 +1,21 @@
 """What can befall a unit of work, and how the errors of each driver tell."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlmodel import Session
 
+from userapi.kit.announcements import Announcement
+
 _CONFLICT_STATES = {"40001", "40P01"}  # PostgreSQL: serialization failure, deadlock
-_CONFLICT_NUMBERS = {1213, 1020}  # MySQL: deadlock; MariaDB: record has changed since last read
+# MySQL: deadlock, and a node of a cluster whose row another one has changed; MariaDB: record has changed since last
+# read; a node that has lost its cluster, perhaps for a moment.
+_CONFLICT_NUMBERS = {1213, 1020, 1047}
+# The server is not the one to ask: PostgreSQL has become read-only; a pooler has lost or mixed up what was prepared.
+_MISDIRECTED_STATES = {"25006", "26000", "42P05"}
+# MySQL and MariaDB: read-only in three ways; a node that has lost its cluster.
+_MISDIRECTED_NUMBERS = {1290, 1792, 1836, 1047}
 _SQLITE_BUSY = {5, 6}  # SQLITE_BUSY, SQLITE_LOCKED
 
 
@@ -27,8 +36,49 @@ class AskAfterRollback(Exception):
         self.ask = ask
 
 
+@dataclass(frozen=True)
+class ForeignRowRead(Announcement):
+    """The database answered with another row than was asked for, as a pooler does that mixes up statements."""
+
+    asked: str
+    found: str
+
+
+class ForeignRow(Exception):
+    """A row is not the one that was asked for: it must not be used, nor the connection that it came from."""
+
+    def __init__(self, asked: object, found: object) -> None:
+        """Tell the ids asked for and those of the row."""
+        super().__init__(f"asked for the row {asked}, the database answered with {found}")
+        self.event = ForeignRowRead(str(asked), str(found))
+
+
 class CommitLost(Exception):
     """The connection broke during a commit: nobody knows whether it happened, so it must not run again."""
+
+
+def require_asked(found: object, asked: object) -> None:
+    """Check that a row's ids are those that were asked for.
+
+    Raises:
+        ForeignRow: They are not.
+    """
+    if found != asked:
+        raise ForeignRow(asked, found)
+
+
+def is_misdirected(error: BaseException | None) -> bool:
+    """Tell whether the error of a driver, or what SQLAlchemy made of it, shows that another server must be asked."""
+    error = error.orig if isinstance(error, DBAPIError) else error
+    if error is None:
+        return False
+    number = error.args[0] if error.args else None
+    return getattr(error, "sqlstate", None) in _MISDIRECTED_STATES or number in _MISDIRECTED_NUMBERS
+
+
+def is_unavailable(error: DBAPIError) -> bool:
+    """Tell whether an error is the server's state, not what was asked of it."""
+    return isinstance(error, (OperationalError, InterfaceError)) or error.connection_invalidated
 
 
 def is_disconnect(error: Exception) -> bool:
@@ -49,3 +99,18 @@ def is_busy(error: Exception) -> bool:
     if not isinstance(error, DBAPIError):
         return False
     return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in _SQLITE_BUSY
+
+
+def commit(db: Session) -> None:
+    """Commit a unit.
+
+    Raises:
+        CommitLost: The connection broke meanwhile.
+        sqlalchemy.exc.DBAPIError: It is not committed.
+    """
+    try:
+        db.commit()
+    except DBAPIError as error:
+        if is_disconnect(error):
+            raise CommitLost("the connection broke during a commit") from error
+        raise

@@ -2,15 +2,14 @@
 
 import asyncio
 import logging
-import random
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import URL, Connection, Engine
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import NullPool
 from sqlalchemy.util import greenlet_spawn
@@ -18,15 +17,27 @@ from sqlmodel import Session
 
 from userapi.errors import DatabaseUnavailable
 from userapi.kit.announcements import Announcements
-from userapi.kit.database.engines import driver_url, server_engine, sqlite_engine, sqlite_file
+from userapi.kit.database.engines import (
+    POOL_SECONDS,
+    POOL_SIZE,
+    driver_url,
+    limit_transaction,
+    reader_engine,
+    server_engine,
+    sqlite_engine,
+    sqlite_file,
+    writer_engine,
+)
 from userapi.kit.database.faults import (
     AskAfterRollback,
     CommitLost,
+    ForeignRow,
     RunAgain,
-    is_busy,
-    is_conflict,
-    is_disconnect,
+    commit,
+    is_misdirected,
+    is_unavailable,
 )
+from userapi.kit.database.tries import Tries
 
 log = logging.getLogger(__name__)
 
@@ -36,10 +47,6 @@ R = TypeVar("R")
 UNIT_SECONDS = 8  # a unit: its wait for a connection, and all its runs, should the server fall silent
 INSIST_SECONDS = 0.25  # after cancelling a run, before cancelling what it does about that
 BUSY_SECONDS = 5  # waiting for SQLite's write lock, unless the URL says timeout=
-RERUNS = 3  # of a unit that lost a deadlock or a serialization conflict
-POOL_SIZE = 5  # connections of a process that read, and as many that write
-POOL_SECONDS = 3  # waiting for one of them
-POOL: dict[str, Any] = {"pool_size": POOL_SIZE, "max_overflow": 0, "pool_timeout": POOL_SECONDS, "pool_use_lifo": True}
 
 
 class Database:
@@ -63,9 +70,7 @@ class Database:
             self._file = sqlite_engine(self._url, busy_seconds=0)
             self._kept: Connection | None = None
         else:
-            # Reads in autocommit save the round trips of BEGIN and ROLLBACK.
-            self._reader = server_engine(self._url, isolation_level="AUTOCOMMIT", skip_autocommit_rollback=True, **POOL)
-            self._writer = server_engine(self._url, isolation_level="READ COMMITTED", **POOL)
+            self._reader, self._writer = reader_engine(self._url), writer_engine(self._url)
         busy_seconds = float(str(self._url.query.get("timeout", BUSY_SECONDS))) if self._sqlite else 0.0
         # How often units ran, by kind; and again, by what befell the run before; and were given up.
         self.tally: Counter[str] = Counter()
@@ -95,7 +100,11 @@ class Database:
 
         def on_server() -> R:
             with self._reader.sync_engine.connect() as connection:
-                return work(connection, *args, **kwargs)
+                try:
+                    return work(connection, *args, **kwargs)
+                except ForeignRow:
+                    connection.invalidate()
+                    raise
 
         self.tally["read"] += 1
         if self._sqlite:
@@ -158,7 +167,12 @@ class Database:
     async def _mapped(self, run: Awaitable[R]) -> R:
         try:
             return await run
-        except (OperationalError, InterfaceError, PoolTimeout, TimeoutError, CommitLost, RunAgain) as error:
+        except ForeignRow as error:
+            self._announcements.tell(error.event)
+            raise DatabaseUnavailable from error
+        except (DBAPIError, PoolTimeout, TimeoutError, CommitLost, RunAgain) as error:
+            if isinstance(error, DBAPIError) and not is_unavailable(error):
+                raise
             self.tally["unavailable"] += 1
             log.error("database unavailable: %s", str(error).partition("\n")[0] or type(error).__name__)
             raise DatabaseUnavailable from error
@@ -176,7 +190,7 @@ class Database:
             turns.release()
 
     async def _run(self, unit: Callable[[], R], deadline: float) -> R:
-        reconnects, reruns, pause = 1, RERUNS, 0.001
+        tries = Tries(deadline, self.tally)
         while True:
             try:
                 if self._sqlite:
@@ -184,16 +198,11 @@ class Database:
                 async with within(deadline - time.monotonic()):
                     return await greenlet_spawn(unit)  # what AsyncSession.run_sync does, for 100 us less
             except (DBAPIError, RunAgain) as error:
-                if is_busy(error) and time.monotonic() + pause < deadline:
-                    pause, reason = min(pause * 2, 0.05), "busy"
-                elif is_disconnect(error) and reconnects:
-                    reconnects, pause, reason = reconnects - 1, 0, "disconnect"
-                elif is_conflict(error) and reruns:
-                    reruns, reason = reruns - 1, "conflict"
-                    pause = random.uniform(0.005, 0.05)  # noqa: S311 - jitter is no secret
-                else:
+                pause = tries.pause_after(error)
+                if pause is None:
                     raise
-                self.tally[reason] += 1
+                if is_misdirected(error):
+                    await self._reader.dispose()  # what it reads there may be old
             await asyncio.sleep(pause)
 
     def _unit(self, engine: Engine, work: Callable[[Session], R]) -> R:
@@ -203,12 +212,15 @@ class Database:
             self._begin(db)
             result = work(db)
             db.flush()
-            _commit(db)
+            commit(db)
         except AskAfterRollback as failed:
             db.rollback()
             self._begin(db)
             failed.ask(db)
             raise RunAgain from failed
+        except ForeignRow:
+            db.invalidate()
+            raise
         finally:
             db.rollback()  # has no effect after a commit
             db.close()
@@ -220,6 +232,8 @@ class Database:
         if self._sqlite:
             # A deferred transaction that reads and then writes fails at once when another wrote in between.
             db.connection().exec_driver_sql("BEGIN IMMEDIATE")
+        else:
+            limit_transaction(db.connection())
 
 
 @asynccontextmanager
@@ -231,12 +245,3 @@ async def within(seconds: float) -> AsyncIterator[None]:
     """
     async with asyncio.timeout(seconds + INSIST_SECONDS), asyncio.timeout(seconds):
         yield
-
-
-def _commit(db: Session) -> None:
-    try:
-        db.commit()
-    except DBAPIError as error:
-        if is_disconnect(error):
-            raise CommitLost("the connection broke during a commit") from error
-        raise

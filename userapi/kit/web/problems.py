@@ -15,7 +15,11 @@ from userapi.kit.web import fallback
 
 # Whose errors also speak OAuth (RFC 6749 section 5.2, RFC 7009 section 2.2.1, RFC 7662 section 2.3).
 OAUTH_PATHS = {"/token", "/revoke", "/introspect"}
-LIMITS = {"ge", "gt", "le", "lt", "min_length", "max_length", "max_bytes", "pattern", "expected"}  # told of a rule
+LIMITS: dict[str, type] = {  # what is told of a rule, never a value
+    **dict.fromkeys(("ge", "gt", "le", "lt"), int | float),  # type: ignore[arg-type]  # a union serves isinstance
+    **dict.fromkeys(("min_length", "max_length", "max_bytes"), int),
+    **dict.fromkeys(("pattern", "expected"), str),
+}
 
 _OAUTH_ERRORS = {
     ErrorCode.INVALID_CREDENTIALS: "invalid_grant",
@@ -69,7 +73,8 @@ def invalid(items: Iterable[Mapping[str, Any]]) -> Body:
     detail = []
     for item in items:
         told: Body = {"loc": [str(part) for part in item["loc"]], "msg": item["msg"], "type": item["type"]}
-        if limits := {name: limit for name, limit in item.get("ctx", {}).items() if name in LIMITS}:
+        limits = {name: limit for name, limit in item.get("ctx", {}).items() if isinstance(limit, LIMITS.get(name, ()))}
+        if limits:
             told["ctx"] = limits
         detail.append(told)
     errors = [{"field": item["loc"][:2][-1], "code": item["type"], "detail": item["msg"]} for item in detail]

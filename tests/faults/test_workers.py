@@ -1,0 +1,338 @@
+"""The processes of a service: started, killed, replaced and ended."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import httpx2 as httpx
+import pytest
+
+from tests.support.databases import new_database
+from tests.support.people import ADMIN_PASSWORD
+from tests.support.processes import ROOT, children, environment, free_port, refused_to_start, run, wait_until
+from tests.support.servers import Server, serving
+
+SETTINGS: Any = {"FIRST_ADMIN_PASSWORD": ADMIN_PASSWORD, "THROTTLE_ENABLED": "false"}
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with new_database("sqlite") as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def two_workers(url: str) -> Iterator[Server]:
+    with serving(url, "--workers", "2", **SETTINGS) as server:
+        wait_until(lambda: ready(server) == 2)
+        yield server
+
+
+def ready(server: Server) -> int:
+    return server.text.count("Application startup complete")
+
+
+def workers(server: Server) -> set[int]:
+    return set(children(server.process.pid))
+
+
+def sockets(pid: int) -> int:
+    """How many sockets a process has."""
+    found = 0
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # it has been closed meanwhile
+            found += str(link.readlink()).startswith("socket:")
+    return found
+
+
+def connected(server: Server, many: int) -> list[HTTPConnection]:
+    """Connections that have been used and are kept."""
+    made = [HTTPConnection(urlsplit(server.base_url).netloc, timeout=20) for _ in range(many)]
+    for connection in made:
+        connection.request("GET", "/health/live")
+        connection.getresponse().read()
+    return made
+
+
+class Callers:
+    """Clients that ask over and over, on kept connections and on new ones, until nobody listens any more."""
+
+    def __init__(self, server: Server) -> None:
+        self._address = urlsplit(server.base_url).netloc
+        self._done = threading.Event()
+        self._threads = [threading.Thread(target=self._run, args=(keep,), daemon=True) for keep in [True, False] * 4]
+        self.answered = 0
+        self.failed: list[str] = []
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        wait_until(lambda: self.answered > 50)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _run(self, keep: bool) -> None:
+        with closing(HTTPConnection(self._address, timeout=20)) as connection:
+            while not self._done.is_set():
+                try:
+                    if connection.sock is None:
+                        connection.connect()
+                except ConnectionRefusedError:
+                    return
+                except OSError as error:
+                    self.failed.append(repr(error))
+                    return
+                try:
+                    connection.request("GET", "/health/ready")
+                    answer = connection.getresponse()
+                    answer.read()
+                    assert answer.status == 200
+                    self.answered += 1
+                except (OSError, HTTPException, AssertionError) as error:
+                    self.failed.append(repr(error))
+                    connection.close()
+                if not keep:
+                    connection.close()
+
+
+AS_SYSTEMD = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1")
+os.execv(sys.executable, [sys.executable, "-m", "userapi"])
+"""
+
+
+class TestShares:
+    @pytest.mark.parametrize("many", [16, 64])
+    def test_of_connections_are_even(self, two_workers: Server, many: int) -> None:
+        """The busier one has at most 60 %: it has half of them, or one more while it is heard of one that has gone."""
+        before = {pid: sockets(pid) for pid in workers(two_workers)}
+        kept = connected(two_workers, many)
+        after = [sockets(pid) - before[pid] for pid in before]
+        close(two_workers, kept)
+        assert sum(after) == many
+        assert max(after) <= 0.6 * many
+
+    def test_of_who_comes_back_are_even_again(self, two_workers: Server) -> None:
+        """Whoever connects next goes to the worker that has fewer connections, not to the next in turn."""
+        before = {pid: sockets(pid) for pid in workers(two_workers)}
+        kept = connected(two_workers, 8)
+        for connection in kept[::2]:  # all of one worker
+            connection.close()
+        wait_until(lambda: {sockets(pid) - before[pid] for pid in before} == {0, 4})
+        wait_until(lambda: self._evened_out(two_workers, before))
+        close(two_workers, kept)
+
+    @staticmethod
+    def _evened_out(server: Server, before: dict[int, int]) -> bool:
+        """Whether four more clients make it even: a worker tells ten times a second how many it has."""
+        more = connected(server, 4)
+        shares = [sockets(pid) - before[pid] for pid in before]
+        close(server, more)
+        return shares == [4, 4]
+
+
+def close(server: Server, kept: list[HTTPConnection]) -> None:
+    """Close connections, and wait until the service has noticed."""
+    pids = workers(server)
+    wanted = sum(map(sockets, pids)) - sum(connection.sock is not None for connection in kept)
+    for connection in kept:
+        connection.close()
+    wait_until(lambda: sum(map(sockets, pids)) == wanted)
+
+
+class TestWorker:
+    """R18."""
+
+    def test_that_is_killed_leaves_what_it_has_not_taken_to_others(self, two_workers: Server) -> None:
+        """R18."""
+        frozen = min(workers(two_workers))
+        os.kill(frozen, signal.SIGSTOP)
+        address = urlsplit(two_workers.base_url)
+        with ExitStack() as stack:
+            clients = [
+                stack.enter_context(socket.create_connection((address.hostname, address.port), timeout=20))
+                for _ in range(10)
+            ]
+            for client in clients:
+                client.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            os.kill(frozen, signal.SIGKILL)
+            assert [client.recv(12) for client in clients] == [b"HTTP/1.1 200"] * 10
+        wait_until(lambda: len(workers(two_workers) - {frozen}) == 2)
+        assert f"worker {frozen} ended with exit code -9" in two_workers.text
+
+    def test_that_is_told_to_end_is_replaced_first(self, two_workers: Server) -> None:
+        """R18."""
+        before, begun = workers(two_workers), ready(two_workers)
+        with Callers(two_workers) as callers:
+            os.kill(min(before), signal.SIGTERM)
+            wait_until(lambda: ready(two_workers) == begun + 1)
+            wait_until(lambda: min(before) not in workers(two_workers))
+        assert callers.failed == []
+        assert len(workers(two_workers)) == 2
+
+    def test_ends_with_its_parent(self, url: str) -> None:
+        """R18."""
+        with serving(url, fresh=True, **SETTINGS) as server:
+            [worker] = workers(server)
+            server.process.kill()
+            wait_until(lambda: not Path(f"/proc/{worker}").exists())
+
+    def test_that_could_never_start_is_told_by_the_exit_code(self) -> None:
+        """R18."""
+        done = run("userapi", "--workers", "2", "--port", "0", fresh=True, url="postgresql://nobody@127.0.0.1:9/none")
+        assert refused_to_start(done).startswith("cannot use the database ")
+
+    def test_parent_is_small(self, two_workers: Server) -> None:
+        """It imports nothing that only workers need."""
+        status = Path(f"/proc/{two_workers.process.pid}/status").read_text()
+        [kilobytes] = [int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS")]
+        assert kilobytes < 32 * 1024
+
+
+class TestReplacing:
+    """R18."""
+
+    @pytest.mark.parametrize("many", [1, 2])
+    def test_by_sighup_breaks_no_connection(self, url: str, many: int) -> None:
+        """R18."""
+        with serving(url, "--workers", str(many), fresh=True, **SETTINGS) as server:
+            wait_until(lambda: ready(server) == many)
+            before = workers(server)
+            with Callers(server) as callers:
+                server.process.send_signal(signal.SIGHUP)
+                wait_until(lambda: len(workers(server)) == many and not workers(server) & before, 40)
+                answered = callers.answered
+                wait_until(lambda: callers.answered > answered + 50)
+            assert callers.failed == []
+
+    def test_that_fails_keeps_those_that_are_there(self, tmp_path: Path) -> None:
+        """R18."""
+        (tmp_path / ".env").write_text("BCRYPT_ROUNDS=4")
+        settings: Any = {**SETTINGS, "BCRYPT_ROUNDS": ""}
+        with new_database("sqlite") as url, serving(url, cwd=tmp_path, fresh=True, **settings) as server:
+            before = workers(server)
+            (tmp_path / ".env").write_text("BCRYPT_ROUNDS=99")
+            server.process.send_signal(signal.SIGHUP)
+            wait_until(lambda: "no worker is replaced any more" in server.text)
+            assert workers(server) == before
+            with server.client() as http:
+                assert http.get("/health/ready").status_code == 200
+            assert server.stop() == 0
+
+
+class TestStopping:
+    @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+    def test_resets_no_connection(self, url: str, how: signal.Signals) -> None:
+        """R8: what is sent before nobody listens any more is answered."""
+        with serving(url, "--workers", "2", **SETTINGS) as server:
+            with Callers(server) as callers:
+                server.process.send_signal(how)
+                assert server.process.wait(20) == 0
+            assert callers.failed == []
+
+
+class TestPlace:
+    def test_that_is_taken_is_refused(self, two_workers: Server) -> None:
+        port = str(urlsplit(two_workers.base_url).port)
+        done = run("userapi", "--port", port, url=two_workers.url)
+        assert refused_to_start(done) == "cannot listen: Address already in use"
+
+    def test_may_be_a_unix_socket(self, url: str) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            path = f"{folder}/socket"
+            with socket.socket(socket.AF_UNIX) as stale:
+                stale.bind(path)
+            with serving_at(url, "--uds", path, FORWARDED_ALLOW_IPS="unix") as process:
+                with httpx.Client(transport=httpx.HTTPTransport(uds=path), base_url="http://x", timeout=20) as http:
+                    wait_until(lambda: listens(path))
+                    form = {"username": "admin", "password": ADMIN_PASSWORD}
+                    pair = http.post("/token", data=form, headers={"X-Forwarded-For": "192.0.2.7"}).json()
+                    headers = {"Authorization": f"Bearer {pair['access_token']}"}
+                    [*_, session] = sorted(
+                        http.get("/users/me/sessions", headers=headers).json(), key=lambda it: it["id"]
+                    )
+                    assert session["ip"] == "192.0.2.7"
+                assert refused_to_start(run("userapi", "--uds", path, url=url)).startswith("cannot listen: another")
+                process.terminate()
+                assert process.wait(20) == 0
+            assert not Path(path).exists()
+
+    def test_may_be_a_socket_that_outlives_the_service(self, url: str) -> None:
+        """Who connects between two starts waits, and is answered by the second."""
+        with socket.create_server(("127.0.0.1", free_port())) as listener:
+            with serving_at(url, "--fd", str(listener.fileno()), pass_fds=[listener.fileno()]) as process:
+                assert status(listener.getsockname()) == 200
+                process.terminate()
+                assert process.wait(20) == 0
+            host, port = listener.getsockname()
+            with closing(HTTPConnection(host, port, timeout=20)) as waiting:
+                waiting.request("GET", "/health/ready")
+                with serving_at(url, "--fd", str(listener.fileno()), pass_fds=[listener.fileno()]):
+                    assert waiting.getresponse().status == 200
+
+    def test_is_what_systemd_passes_on_and_is_told(self, url: str, tmp_path: Path) -> None:
+        with (
+            socket.create_server(("127.0.0.1", free_port())) as listener,
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd,
+        ):
+            systemd.bind(str(tmp_path / "notify"))
+            systemd.settimeout(20)
+            with serving_at(
+                url,
+                command=[sys.executable, "-c", AS_SYSTEMD, str(listener.fileno())],
+                pass_fds=[listener.fileno()],
+                NOTIFY_SOCKET=str(tmp_path / "notify"),
+            ) as process:
+                assert systemd.recv(100) == b"READY=1"
+                assert status(listener.getsockname()) == 200
+                process.terminate()
+                assert systemd.recv(100) == b"STOPPING=1"
+                assert process.wait(20) == 0
+
+
+@contextmanager
+def serving_at(
+    url: str, *options: str, command: list[str] | None = None, pass_fds: Sequence[int] = (), **settings: str
+) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(
+        [*(command or [sys.executable, "-m", "userapi"]), *options],
+        env=environment(url, **SETTINGS, **settings),
+        cwd=ROOT,
+        pass_fds=pass_fds,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def status(address: tuple[str, int]) -> int:
+    with closing(HTTPConnection(*address, timeout=20)) as connection:
+        connection.request("GET", "/health/ready")
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status
+
+
+def listens(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(path) == 0

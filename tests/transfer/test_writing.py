@@ -1,0 +1,108 @@
+"""An import is written beside a running service: whole or not at all, and without holding others up."""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from tests.support.client import Api
+from tests.support.commands import command
+from tests.support.databases import ON_SQLITE
+from tests.support.people import PASSWORD
+from tests.support.processes import ROOT, environment, refused_to_start, wait_until
+from tests.support.statements import failing_at, watched
+from tests.support.users import stored
+
+COUNT = 500  # more than the first batches together
+
+
+def lines(count: int = COUNT, **fields: Any) -> str:
+    return "".join(
+        json.dumps({"username": f"user{n}", "email": f"user{n}@example.com", "hashed_password": "!"} | fields) + "\n"
+        for n in range(count)
+    )
+
+
+class TestWhole:
+    def test_name_taken_meanwhile_takes_all_back(self, api: Api) -> None:
+        """What was checked is not sure: the unique index decides."""
+        assert api.admin.token  # a login is noted down
+        before = stored(api)
+        made: list[int] = []
+
+        def take_a_name(statement: str) -> None:  # when all is checked; on SQLite before the lock is taken
+            if statement.startswith(("BEGIN IMMEDIATE", "INSERT INTO users")) and not made:
+                made.append(api.new_user("USER400")["id"])
+
+        with watched(before=take_a_name):
+            done = command("import", "-", stdin=lines(), url=api.server.url)
+        assert made
+        assert refused_to_start(done) == "user400: Username already registered"
+        assert [row for row in stored(api) if row[0] != made[0]] == before
+
+    def test_ctrl_c_takes_all_back(self, api: Api) -> None:
+        alice = api.new_user("alice")
+        before = [row[1:] for row in api.sql("SELECT username, username, age, is_active FROM users ORDER BY id")]
+        text = json.dumps({"username": "alice", "age": 77}) + "\n" + lines()
+        with failing_at("INSERT INTO users", times=2):
+            assert command("import", "-", "--update", stdin=text, url=api.server.url).returncode != 0
+        after = [row[1:] for row in api.sql("SELECT username, username, age, is_active FROM users ORDER BY id")]
+        assert after == before
+        assert api.admin.get(f"/users/{alice['id']}").json()["updated_at"] is None
+
+    @pytest.mark.parametrize("kind", ["sqlite", "postgresql"], indirect=True, scope="session")
+    def test_killed_it_is_completed_by_running_it_again(self, api: Api) -> None:
+        text = lines(6_000)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "userapi", "import", "-"],
+            env=environment(api.server.url),
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        assert process.stdin
+        process.stdin.write(text.encode())
+        process.stdin.close()
+        wait_until(lambda: api.sql("SELECT count(*) FROM users")[0][0] > 1, 60)
+        process.kill()
+        process.wait()
+        [(there,)] = api.sql("SELECT count(*) FROM users")
+        assert there < 6_001
+        done = command("import", "-", stdin=text, url=api.server.url)
+        assert done.returncode == 0
+        assert done.stdout == f"Users: {6_001 - there} new, 0 changed, {there - 1} there already, 0 refused\n"
+        assert api.sql("SELECT count(*), count(DISTINCT username_key) FROM users") == [(6_001, 6_001)]
+
+
+class TestBeside:
+    def test_others_write_between_its_batches(self, api: Api) -> None:
+        """R4: no lock is held for the whole of it; others see some of the users before all are there."""
+        assert api.admin.token
+        reached: list[str] = []
+        there: list[int] = []
+
+        def make_one_more(statement: str) -> None:  # on SQLite before the lock is taken, elsewhere while one is held
+            if statement.startswith("BEGIN IMMEDIATE" if api.kind == "sqlite" else "INSERT INTO users"):
+                reached.append(statement)
+                number = len(reached)
+                body = {"username": f"new_{number}", "email": f"new_{number}@example.com", "password": PASSWORD}
+                assert api.admin.post("/users", json=body).status_code == 201
+                there.append(api.sql("SELECT count(*) FROM users WHERE hashed_password = '!'")[0][0])
+
+        with watched(before=make_one_more):
+            done = command("import", "-", stdin=lines(), url=api.server.url)
+        assert done.returncode == 0, done.stderr
+        assert [count for count in there if 0 < count < COUNT]
+        assert api.sql("SELECT count(*) FROM users") == [(1 + COUNT + len(reached),)]
+
+    @ON_SQLITE
+    def test_is_told_once(self, api: Api, caplog: pytest.LogCaptureFixture) -> None:
+        """Not a million times that a user was made."""
+        with caplog.at_level("INFO", "userapi.events"):
+            assert command("import", "-", stdin=lines(3), url=api.server.url).returncode == 0
+        [told] = [record for record in caplog.records if record.name.endswith("events")]
+        assert told.getMessage() == "imported"
+        assert told.__dict__["fields"] == {"created": 3, "changed": 0, "by": "operator"}

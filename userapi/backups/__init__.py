@@ -1,0 +1,1 @@
+"""Backups: a copy of the database, and what must not come back with an older one."""

@@ -1,0 +1,1 @@
+"""Users go out, in the form in which they may come in."""

@@ -1,0 +1,1 @@
+"""Users come in from files and from other systems."""

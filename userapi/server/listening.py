@@ -1,0 +1,97 @@
+"""The sockets that clients connect to: of an address, of a file, or passed on by whoever started the process."""
+
+import socket
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from userapi.errors import Refusal
+from userapi.server import systemd
+
+BACKLOG = 2048  # connections that wait to be accepted, of each socket
+_UDS_MODE = 0o666  # a proxy runs as another user: the folder says who may come near
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where to listen: at `host` and `port`, or in their place at a Unix socket `uds`, or at the open socket `fd`."""
+
+    host: str
+    port: int
+    uds: Path | None = None
+    fd: int | None = None
+
+    def bind(self) -> list[socket.socket]:
+        """Return the sockets, which do not listen yet. What systemd passes on goes before `host` and `port`.
+
+        Raises:
+            Refusal: The place is taken or is none.
+        """
+        passed = systemd.sockets() if self.fd is None else [self.fd, *systemd.sockets()][:1]
+        try:
+            if self.uds is not None:
+                return [_unix(self.uds)]
+            if passed:
+                return [socket.socket(fileno=fd) for fd in passed]
+            return _internet(self.host, self.port)
+        except OSError as error:
+            raise Refusal(f"cannot listen: {error.strerror or error}") from error
+
+    def leave(self) -> None:
+        """Remove the file of the Unix socket."""
+        if self.uds is not None:
+            self.uds.unlink(missing_ok=True)
+
+
+def listen(bound: list[socket.socket]) -> None:
+    """Let clients connect.
+
+    Raises:
+        Refusal: Another process has begun to listen there meanwhile.
+    """
+    try:
+        for one in bound:
+            one.setblocking(False)
+            one.listen(BACKLOG)
+    except OSError as error:
+        raise Refusal(f"cannot listen: {error.strerror or error}") from error
+
+
+def shown(bound: socket.socket) -> str:
+    """Return the address of a socket, as people type it."""
+    name = bound.getsockname()
+    if not isinstance(name, tuple):
+        return f"unix:{name}"
+    host = "localhost" if name[0] in ("0.0.0.0", "::") else name[0]  # noqa: S104  # it is shown, not bound
+    return f"http://[{host}]:{name[1]}" if ":" in host else f"http://{host}:{name[1]}"
+
+
+def _internet(host: str, port: int) -> list[socket.socket]:
+    """Return a socket for each address of a host."""
+    found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    with ExitStack() as opened:
+        bound = []
+        for family, kind, protocol, _, address in dict.fromkeys(found):
+            one = opened.enter_context(socket.socket(family, kind, protocol))
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            one.bind(address)
+            bound.append(one)
+        opened.pop_all()  # all are bound: they stay open
+    return bound
+
+
+def _unix(path: Path) -> socket.socket:
+    """Return a Unix socket at a path; a file that an earlier process left there goes."""
+    if path.is_socket():
+        with suppress(ConnectionRefusedError), socket.socket(socket.AF_UNIX) as probe:
+            probe.connect(str(path))
+            raise Refusal(f"cannot listen: another process listens at {path}")
+        path.unlink()
+    with ExitStack() as opened:
+        one = opened.enter_context(socket.socket(socket.AF_UNIX))
+        one.bind(str(path))
+        path.chmod(_UDS_MODE)
+        opened.pop_all()
+    return one
