@@ -38,7 +38,7 @@ check(late.response?.status === 412 && late.error?.code === "precondition_failed
 const said: string = late.error.detail;
 check(said.length > 0, "in words");
 
-const renewed = await logIn({ body: { grant_type: "refresh_token", refresh_token: login.data.refresh_token } });
+const renewed = await logIn({ body: { grant_type: "refresh_token", refresh_token: login.data.refresh_token ?? "" } });
 check(renewed.data !== undefined, "refreshes");
 token = renewed.data.access_token;
 
@@ -47,4 +47,4 @@ check(sessions.data?.filter((session) => session.current).length === 1, "lists s
 
 check((await revokeToken({ body: { token } })).response?.ok === true, "logs out");
 const after = await readUser({ path: { user_id: "me" } });
-check(after.error?.code === "invalid_token", "is logged out");
+check(after.error?.code === "session_ended", "is logged out");

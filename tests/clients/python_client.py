@@ -16,12 +16,12 @@ from userapi_client.api.users import (  # type: ignore[import-not-found]  # as a
     read_user,
 )
 from userapi_client.models import (  # type: ignore[import-not-found]  # as above
-    InvalidTokenError,
     PasswordGrant,
     PreconditionFailedError,
     RefreshGrant,
     RefreshGrantGrantType,
     RevocationRequest,
+    SessionEndedError,
     UserCreate,
     UsernameTakenError,
     UserPatch,
@@ -67,4 +67,4 @@ admin = AuthenticatedClient(base_url=URL, token=renewed.access_token)
 assert [session.current for session in list_sessions.sync("me", client=admin)].count(True) == 1
 goodbye = revoke_token.sync_detailed(client=anybody, body=RevocationRequest(token=renewed.refresh_token))
 assert goodbye.status_code == HTTPStatus.OK
-assert isinstance(read_user.sync("me", client=admin), InvalidTokenError)
+assert isinstance(read_user.sync("me", client=admin), SessionEndedError)
