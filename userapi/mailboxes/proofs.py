@@ -3,6 +3,7 @@
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 from sqlmodel import Session
 
 from userapi.errors import ApiError, ErrorCode, refuse
@@ -43,7 +44,7 @@ class MailProof(BaseModel):
     @model_validator(mode="after")
     def _complete(self) -> Self:
         if not self.token and not (self.login and self.code):
-            raise ValueError("either token, or login and code are required")
+            raise PydanticCustomError("proof_incomplete", "either token, or login and code are required")
         return self
 
 

@@ -65,8 +65,9 @@ async def create_user(
     if new.is_admin:
         admin.require_recent_login()
     if bool(new.password) == bool(new.send_invitation):
-        words = "Field required, or send_invitation" if not new.password else "Not together with send_invitation"
-        raise RequestValidationError([{"type": "missing", "loc": ("body", "password"), "msg": words}])
+        wrong = ("password_unwanted", "Not together with send_invitation")
+        kind, words = wrong if new.password else ("missing", "Field required, or send_invitation")
+        raise RequestValidationError([{"type": kind, "loc": ("body", "password"), "msg": words}])
     hashed_password = await prepare.user(new, client)
     return answers.created(await database.write(rules.create, new, hashed_password), request)
 
