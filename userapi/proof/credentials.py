@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import sqlalchemy
-from sqlalchemy import ColumnElement, Connection
+from sqlalchemy import ColumnElement, Connection, bindparam
 from sqlmodel import col
 
 from userapi.kit.database import require_asked
@@ -17,6 +17,10 @@ _CREDENTIALS = sqlalchemy.select(
     col(User.username_key),
     col(User.email_key),
 )
+_BY_USERNAME = _CREDENTIALS.where(col(User.username_key) == bindparam("key"))
+_HOLDS = col(User.email_key) == bindparam("key")
+_CLAIMS = (col(User.email_key) > bindparam("claims_from")) & (col(User.email_key) < bindparam("claims_to"))
+_BY_EMAIL = _CREDENTIALS.where(_HOLDS | _CLAIMS).order_by(_HOLDS.desc(), col(User.id)).limit(1)
 
 
 class Credentials(NamedTuple):
@@ -37,20 +41,18 @@ def find(connection: Connection, login: str) -> Credentials | None:
     key = canonical(login)
     if not key.isprintable():  # no name has such characters, and databases choke on some: NUL, lone surrogates
         return None
-    if "@" in key:  # which no username has
-        known = col(User.email_key) == key
-        wanted = _CREDENTIALS.where(known | claims(key)).order_by(known.desc(), col(User.id)).limit(1)
-    else:
-        wanted = _CREDENTIALS.where(col(User.username_key) == key)
-    found = connection.execute(wanted).one_or_none()
+    by_email = "@" in key  # which no username has
+    start, end = _claims_between(key)
+    keys = {"key": key} | ({"claims_from": start, "claims_to": end} if by_email else {})
+    found = connection.execute(_BY_EMAIL if by_email else _BY_USERNAME, keys).one_or_none()
     if found is None:
         return None
-    keys = (found.username_key, found.email_key)
-    if key not in keys and not found.email_key.startswith(_claim_start(key)):  # MySQL ignores trailing spaces
-        require_asked(key.rstrip(" ") in keys, True)
+    names = (found.username_key, found.email_key)
+    if key not in names and not found.email_key.startswith(start):  # MySQL ignores trailing spaces
+        require_asked(key.rstrip(" ") in names, True)
         return None
     verified = found.email_verified_at is not None
-    holds = "@" not in key or " " not in found.email_key
+    holds = not by_email or " " not in found.email_key
     return Credentials(found.id or 0, found.hashed_password, found.is_active, verified, holds)
 
 
@@ -62,7 +64,7 @@ def set_keys(user: User, *, claims: bool | None = None) -> None:
     user.username_key = canonical(user.username)
     if claims is None:
         claims = is_claim(user)
-    user.email_key = _claim_start(user.email) + user.username_key if claims else canonical(user.email)
+    user.email_key = _claims_between(user.email)[0] + user.username_key if claims else canonical(user.email)
 
 
 def is_claim(user: User) -> bool:
@@ -72,12 +74,14 @@ def is_claim(user: User) -> bool:
 
 def claims(email: str) -> ColumnElement[bool]:
     """Return what picks the users who claim an address without having verified it."""
-    start = _claim_start(email)
-    return (col(User.email_key) > start) & (col(User.email_key) < start[:-1] + "!")
+    start, end = _claims_between(email)
+    return (col(User.email_key) > start) & (col(User.email_key) < end)
 
 
-def _claim_start(email: str) -> str:
-    return canonical(email)[: MAX_EMAIL - 21] + " "  # a username has at most 20 characters
+def _claims_between(email: str) -> tuple[str, str]:
+    """Return what the keys of claims of an address begin with, and what comes after all of them."""
+    told = canonical(email)[: MAX_EMAIL - 21]  # a username has at most 20 characters
+    return told + " ", told + "!"
 
 
 def dearest_cost(connection: Connection) -> int | None:
