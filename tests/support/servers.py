@@ -125,21 +125,29 @@ def shared_server(kind: str, *options: str, **settings: Any) -> Iterator[Server]
 
 
 class Shared:
-    """Services for many tests, started when one first asks for them, and ended together."""
+    """Services for many tests, started when one first asks for them; of a kind of database the latest few go on."""
+
+    MOST = 4  # of a kind: a database server has only so many connections
 
     def __init__(self) -> None:
-        self._running: dict[tuple[object, ...], Server] = {}
-        self._stack = ExitStack()
+        self._running: dict[tuple[object, ...], tuple[Server, ExitStack]] = {}  # the one asked for last comes last
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stack.close()
+        for _, stack in self._running.values():
+            stack.close()
 
     def service(self, kind: str, **settings: str) -> Server:
         """Return the service with these settings on a database of this kind."""
         key = (kind, *sorted(settings.items()))
-        if key not in self._running:
-            self._running[key] = self._stack.enter_context(shared_server(kind, **settings))
-        return self._running[key]
+        found = self._running.pop(key, None)
+        if found is None:
+            of_kind = [other for other in self._running if other[0] == kind]
+            if len(of_kind) >= self.MOST:
+                self._running.pop(of_kind[0])[1].close()
+            stack = ExitStack()
+            found = stack.enter_context(shared_server(kind, **settings)), stack
+        self._running[key] = found
+        return found[0]
