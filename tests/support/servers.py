@@ -136,18 +136,18 @@ class Shared:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for _, stack in self._running.values():
-            stack.close()
+        for running in self._running.values():
+            running[1].close()
 
     def service(self, kind: str, **settings: str) -> Server:
         """Return the service with these settings on a database of this kind."""
-        key = (kind, *sorted(settings.items()))
-        found = self._running.pop(key, None)
-        if found is None:
+        key: tuple[object, ...] = (kind, *sorted(settings.items()))
+        running = self._running.pop(key, None)
+        if running is None:
             of_kind = [other for other in self._running if other[0] == kind]
             if len(of_kind) >= self.MOST:
                 self._running.pop(of_kind[0])[1].close()
             stack = ExitStack()
-            found = stack.enter_context(shared_server(kind, **settings)), stack
-        self._running[key] = found
-        return found[0]
+            running = stack.enter_context(shared_server(kind, **settings)), stack
+        self._running[key] = running
+        return running[0]

@@ -154,4 +154,5 @@ def _logins(db: Session, login: str | None) -> list[str | None]:
 def _split(token: str) -> tuple[str, str]:
     """Return the purpose and the secret of an undo's token: each address that was left has a purpose of its own."""
     digest, _, secret = token.partition(".")
-    return UNDO + digest[:16], secret
+    known = digest[:16] if digest.isascii() and digest.isalnum() else ""  # databases choke on some other characters
+    return UNDO + known, secret
