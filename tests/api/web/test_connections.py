@@ -111,7 +111,7 @@ class TestManyConnections:
             for number in range(MANY):
                 clients.append(stack.enter_context(connect(few_files)))
                 clients[-1].sendall(HALF if number % 2 else b"")
-            with few_files.client(timeout=10) as http:
+            with few_files.client(timeout=30) as http:
                 for _ in range(5):
                     assert http.get("/health/live").status_code == 200
             clients[-1].sendall(GET if MANY % 2 else b"\r\n")
