@@ -4,14 +4,12 @@ from typing import Literal
 
 from fastapi import Request
 from pydantic import BaseModel
-from sqlalchemy import delete
-from sqlmodel import Session, col
 
 from userapi.errors import ApiError, DatabaseUnavailable, ErrorCode, Refusal
+from userapi.health import rules
 from userapi.kit.database import within
 from userapi.kit.web import openapi
 from userapi.kit.web.dependencies import DatabaseDep
-from userapi.models import Deployment
 from userapi.schema import migrations
 
 READY_SECONDS = 2
@@ -39,14 +37,9 @@ async def ready(database: DatabaseDep, request: Request) -> Health:
         async with within(READY_SECONDS):
             await migrations.require_head(database)
             if not request.app.state.services.settings.embedded:  # SQLite's one writer is not to be waited for
-                await database.write(_write_nothing)
+                await database.write(rules.write_nothing)
     except (DatabaseUnavailable, TimeoutError) as error:
         raise ApiError(ErrorCode.NOT_READY, "Not ready: database") from error
     except Refusal as error:
         raise ApiError(ErrorCode.NOT_READY, "Not ready: schema") from error
     return Health()
-
-
-def _write_nothing(db: Session) -> None:
-    """Change no row. A server that has become read-only and kept its connections refuses even that."""
-    db.exec(delete(Deployment).where(col(Deployment.name) == ""))
