@@ -21,6 +21,7 @@ from userapi.first_admin import rules as first_admin
 from userapi.kit import commands, logs
 from userapi.kit.database import sqlite_file
 from userapi.schema import migrations
+from userapi.server.files import KEPT_FREE, connection_limit
 from userapi.server.supervisor import SHUTDOWN_SECONDS
 from userapi.services import Services
 
@@ -125,17 +126,26 @@ class _Worker(uvicorn.Server):
         await super().shutdown(sockets)
 
     def _take(self) -> None:
-        """Take the connections that are there; go when there will be none any more."""
+        """Take the connections that are there, as far as there is room; go when there will be none any more."""
         taken = 0
+        most = connection_limit() + KEPT_FREE // 2  # those above the limit push out older ones, which takes a moment
         with suppress(BlockingIOError):
-            while (received := socket.recv_fds(self._channel, 64, 64))[0]:
-                for descriptor in received[1]:
+            while self._many < most:
+                message, descriptors, _, _ = socket.recv_fds(self._channel, 1, 1)
+                if not message:
+                    asyncio.get_running_loop().remove_reader(self._channel)
+                    self.should_exit = True
+                    break
+                taken += 1  # without a descriptor, too: the system had no more files, and the client is turned away
+                for descriptor in descriptors:
                     self._begin(socket.socket(fileno=descriptor))
-                    taken += 1
-            asyncio.get_running_loop().remove_reader(self._channel)
-            self.should_exit = True
         if taken:
             self._tell(taken=taken)
+
+    @property
+    def _many(self) -> int:
+        """How many connections there are."""
+        return len(self.server_state.connections) + len(self._beginning)
 
     def _begin(self, connection: socket.socket) -> None:
         connection.setblocking(False)
@@ -158,7 +168,7 @@ class _Worker(uvicorn.Server):
 
     def _tell(self, **what: Any) -> None:
         if "taken" in what:
-            self._told = what["open"] = len(self.server_state.connections) + len(self._beginning)
+            self._told = what["open"] = self._many
         with suppress(OSError):  # the supervisor is gone, and so shall we be
             self._channel.send(json.dumps(what).encode() + b"\n")
 

@@ -4,7 +4,7 @@ import sys
 
 _MOST = 10_000
 _WINDOWS = 400  # of the 512 that its select() knows
-_KEPT_FREE = 128  # for the database, logs, and what is accepted before older ones have gone
+KEPT_FREE = 128  # for the database, logs, and what is accepted before older ones have gone
 
 
 def connection_limit() -> int:
@@ -14,11 +14,11 @@ def connection_limit() -> int:
     import resource  # noqa: PLC0415  # there is none on Windows
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _MOST + _KEPT_FREE
+    wanted = _MOST + KEPT_FREE
     if hard != resource.RLIM_INFINITY:
         wanted = min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
         soft = wanted
     open_files = wanted if soft == resource.RLIM_INFINITY else soft
-    return min(_MOST, max(open_files - _KEPT_FREE, open_files // 2))
+    return min(_MOST, max(open_files - KEPT_FREE, open_files // 2))

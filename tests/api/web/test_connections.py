@@ -3,7 +3,7 @@
 import resource
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -33,6 +33,14 @@ def read_all(client: socket.socket) -> bytes:
     except ConnectionError:
         pass
     return received
+
+
+def read_some(client: socket.socket) -> bytes:
+    """The first bytes that come; none if the other side closes instead."""
+    try:
+        return client.recv(12)
+    except ConnectionError:
+        return b""
 
 
 def resident_mib(server: Server) -> float:
@@ -118,6 +126,21 @@ class TestManyConnections:
             assert clients[-1].recv(65536).startswith(b"HTTP/1.1 200")  # the newest stayed
             assert read_all(clients[0]) == b""  # the oldest went
         wait_until(lambda: len(list(Path(f"/proc/{worker(few_files)}/fd").iterdir())) < FILES)
+
+    def test_one_for_which_there_is_no_file_is_closed(self, few_files: Server) -> None:
+        """S32: it is not left to wait, and those that come when there are files again are served."""
+        used = len(list(Path(f"/proc/{worker(few_files)}/fd").iterdir()))
+        resource.prlimit(worker(few_files), resource.RLIMIT_NOFILE, (used + 8, used + 8))
+        with ExitStack() as stack:
+            clients = [stack.enter_context(connect(few_files)) for _ in range(50)]
+            for client in clients:
+                with suppress(ConnectionError):
+                    client.sendall(GET)
+            first_bytes = [read_some(client) for client in clients]
+        assert b"" in first_bytes
+        assert b"HTTP/1.1 200" in first_bytes
+        with few_files.client(timeout=30) as http:
+            assert http.get("/health/live").status_code == 200
 
     def test_the_soft_limit_of_files_is_raised_at_the_start(self) -> None:
         """S32."""
