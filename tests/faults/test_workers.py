@@ -46,18 +46,17 @@ def workers(server: Server) -> set[int]:
     return set(children(server.process.pid))
 
 
-def sockets(pid: int) -> int:
-    """How many sockets a process has."""
-    found = 0
-    for link in Path(f"/proc/{pid}/fd").iterdir():
+def sockets(pid: int) -> Iterator[str]:
+    """The sockets of a process, as the system names them."""
+    for file in Path(f"/proc/{pid}/fd").iterdir():
         with suppress(FileNotFoundError):  # it has been closed meanwhile
-            found += str(link.readlink()).startswith("socket:")
-    return found
+            yield str(file.readlink())
 
 
-def connected(server: Server, many: int) -> list[HTTPConnection]:
-    """Connections that have been used and are kept."""
-    made = [HTTPConnection(urlsplit(server.base_url).netloc, timeout=20) for _ in range(many)]
+def connected(stack: ExitStack, server: Server, many: int) -> list[HTTPConnection]:
+    """Connections that have been used, and are kept as long as the stack is."""
+    address = urlsplit(server.base_url).netloc
+    made = [stack.enter_context(closing(HTTPConnection(address, timeout=20))) for _ in range(many)]
     for connection in made:
         connection.request("GET", "/health/live")
         connection.getresponse().read()
@@ -117,43 +116,41 @@ os.execv(sys.executable, [sys.executable, "-m", "userapi"])
 """
 
 
+def held(server: Server) -> dict[int, set[int]]:
+    """The ports of the clients that each worker is connected to."""
+    here = f":{urlsplit(server.base_url).port:04X}"
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    ports = {f"socket:[{line[9]}]": int(line[2].split(":")[1], 16) for line in lines if line[1].endswith(here)}
+    return {pid: {ports[link] for link in sockets(pid) if link in ports} for pid in workers(server)}
+
+
 class TestShares:
     @pytest.mark.parametrize("many", [16, 64])
     def test_of_connections_are_even(self, two_workers: Server, many: int) -> None:
-        """The busier one has at most 60 %: it has half of them, or one more while it is heard of one that has gone."""
-        before = {pid: sockets(pid) for pid in workers(two_workers)}
-        kept = connected(two_workers, many)
-        after = [sockets(pid) - before[pid] for pid in before]
-        close(two_workers, kept)
-        assert sum(after) == many
-        assert max(after) <= 0.6 * many
+        """The busier one has at most 60 %: it has half of them, but for those of whose end it has not told yet."""
+        wait_until(lambda: self._evened_out(two_workers, [], many))
 
     def test_of_who_comes_back_are_even_again(self, two_workers: Server) -> None:
         """Whoever connects next goes to the worker that has fewer connections, not to the next in turn."""
-        before = {pid: sockets(pid) for pid in workers(two_workers)}
-        kept = connected(two_workers, 8)
-        for connection in kept[::2]:  # all of one worker
-            connection.close()
-        wait_until(lambda: {sockets(pid) - before[pid] for pid in before} == {0, 4})
-        wait_until(lambda: self._evened_out(two_workers, before))
-        close(two_workers, kept)
+        wait_until(lambda: self._evened_out(two_workers, [], 8))
+        with ExitStack() as stack:
+            kept = connected(stack, two_workers, 8)
+            gone = min(held(two_workers).values(), key=len)
+            for connection in kept:
+                if connection.sock.getsockname()[1] in gone:
+                    connection.close()
+            wait_until(lambda: sum(map(len, held(two_workers).values())) == 8 - len(gone))
+            wait_until(lambda: self._evened_out(two_workers, kept, len(gone)))
 
     @staticmethod
-    def _evened_out(server: Server, before: dict[int, int]) -> bool:
-        """Whether four more clients make it even: a worker tells ten times a second how many it has."""
-        more = connected(server, 4)
-        shares = [sockets(pid) - before[pid] for pid in before]
-        close(server, more)
-        return shares == [4, 4]
-
-
-def close(server: Server, kept: list[HTTPConnection]) -> None:
-    """Close connections, and wait until the service has noticed."""
-    pids = workers(server)
-    wanted = sum(map(sockets, pids)) - sum(connection.sock is not None for connection in kept)
-    for connection in kept:
-        connection.close()
-    wait_until(lambda: sum(map(sockets, pids)) == wanted)
+    def _evened_out(server: Server, kept: list[HTTPConnection], more: int) -> bool:
+        """Whether so many more clients make it even: a worker tells ten times a second how many it has."""
+        wanted = more + sum(connection.sock is not None for connection in kept)
+        with ExitStack() as stack:
+            connected(stack, server, more)
+            shares = [len(ports) for ports in held(server).values()]
+        wait_until(lambda: sum(map(len, held(server).values())) == wanted - more)
+        return sum(shares) == wanted and max(shares) <= 0.6 * wanted
 
 
 class TestWorker:
