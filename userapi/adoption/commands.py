@@ -9,6 +9,7 @@ from userapi.adoption import adopting
 from userapi.adoption.adopting import OLD, Adopted
 from userapi.kit import commands
 from userapi.kit.database import Database
+from userapi.moving.commands import timezone_option
 from userapi.schema import locks
 
 
@@ -20,7 +21,7 @@ class _Services(Protocol):
 
 
 @click.command()
-@click.option("--timezone", "zone", default="UTC", show_default=True, callback=commands.zone, help="Of times without.")
+@timezone_option
 @click.option("--rename-collisions", is_flag=True, help="Give users whose names collide new ones, made with their ids.")
 @click.option("--dry-run", is_flag=True, help="Check everything, change nothing.")
 def adopt(zone: tzinfo, rename_collisions: bool, dry_run: bool) -> None:

@@ -10,7 +10,7 @@ from userapi.exports import rules
 from userapi.exports.rules import Form
 from userapi.kit import commands
 from userapi.kit.database import Database
-from userapi.kit.records import private_file
+from userapi.moving.records import private_file
 from userapi.schema import migrations
 
 

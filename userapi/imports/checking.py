@@ -9,11 +9,11 @@ from typing import Any
 from userapi.errors import ApiError
 from userapi.imports.staging import Staged, Staging
 from userapi.kit.database import Database
-from userapi.kit.records import Row
 from userapi.models import UserImport, UserImportUpdate
 from userapi.moving import bulk, foreign
 from userapi.moving.bulk import Found
 from userapi.moving.foreign import ForeignUserError
+from userapi.moving.records import Row
 from userapi.security.hashing import Passwords
 from userapi.security.strength import Strength
 

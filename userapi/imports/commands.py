@@ -16,10 +16,12 @@ from sqlalchemy.exc import ArgumentError
 from userapi.imports import writing
 from userapi.imports.checking import Checker, Rules
 from userapi.imports.staging import Staging
-from userapi.kit import commands, records
+from userapi.kit import commands
 from userapi.kit.database import Database, driver_url
-from userapi.kit.records import Columns, Row
 from userapi.models import PUBLIC_FIELDS
+from userapi.moving import records
+from userapi.moving.commands import timezone_option
+from userapi.moving.records import Columns, Row
 from userapi.schema import migrations
 from userapi.security.hashing import Passwords
 from userapi.security.strength import Strength
@@ -57,9 +59,7 @@ def _source(_context: click.Context, _parameter: click.Parameter, text: str | No
 @click.option("--from", "url", callback=_source, help="Read a table of this database in place of a file.")
 @click.option("--table", default="users", show_default=True, help="Which table: users, or auth.users.")
 @click.option("--map", "mapping", multiple=True, help="field=column,...; field= takes none.")
-@click.option(
-    "--timezone", "zone", default="UTC", show_default=True, callback=commands.zone, help="Of times without one."
-)
+@timezone_option
 @click.option("--make-usernames", is_flag=True, help="Make usernames of addresses, or of names that may not be.")
 @click.option("--update", is_flag=True, help="Change users that are there: those of the id, or else of the username.")
 @click.option("--skip-errors", is_flag=True, help="Import the rest when rows are refused.")

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from userapi.kit.records import Row
 from userapi.moving.bulk import Before
+from userapi.moving.records import Row
 
 CACHE_KIB = 32 * 1024  # the rest is on the disk, in a file that is deleted already
 

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from typing import Any, NoReturn, TypeVar
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
 from pydantic import ValidationError
@@ -56,14 +55,6 @@ def new_password(from_stdin: bool) -> str:
         fail("no terminal to ask for the password: use --password-stdin")
     password: str = click.prompt("Password", hide_input=True, confirmation_prompt=True)
     return password
-
-
-def zone(_context: click.Context, _parameter: click.Parameter, name: str) -> ZoneInfo:
-    """Return the time zone of an option, as `Europe/Berlin`."""
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise click.BadParameter(f"there is no time zone {name!r}") from error
 
 
 def broken_rules(error: ValidationError, prefix: str = "") -> str:
