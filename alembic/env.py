@@ -19,6 +19,7 @@ from sqlalchemy import Connection, String, Table, TypeDecorator, text
 from sqlalchemy.exc import OperationalError
 from sqlmodel import SQLModel
 
+import userapi.services  # noqa: F401 - with the parts of a service come all tables
 from alembic import context
 from userapi.errors import Refusal
 from userapi.kit.database import Database, driver_url

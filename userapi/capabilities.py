@@ -9,16 +9,18 @@ import click
 from fastapi import APIRouter
 from sqlalchemy import Connection
 
+from userapi.activity import commands as activity_commands
+from userapi.activity import routes as activity
 from userapi.adoption import commands as adoption
 from userapi.backups.commands import backup, end_sessions
 from userapi.clients import commands as client_commands
 from userapi.clients import routes as clients
+from userapi.delivery import commands as delivery
+from userapi.delivery import runner
 from userapi.discovery import commands as discovery_commands
 from userapi.discovery import routes as discovery
 from userapi.events import background as events_background
-from userapi.events import routes as events_routes
 from userapi.events import rules as events
-from userapi.events.commands import events as events_command
 from userapi.events.settings import EventSettings
 from userapi.exports import commands as exports
 from userapi.first_admin.settings import FirstAdminSettings
@@ -26,8 +28,6 @@ from userapi.health import routes as health
 from userapi.imports import commands as imports
 from userapi.invitation import pages as invitation_pages
 from userapi.invitation import rules as invitation
-from userapi.mail import commands as mail
-from userapi.mail import runner
 from userapi.metrics import background as metrics
 from userapi.metrics import endpoint, traces
 from userapi.metrics.rules import sessions_alive
@@ -66,20 +66,15 @@ class Capability:
 
 CAPABILITIES: list[Capability] = [
     Capability("health", routers=lambda _: [health.router]),
-    Capability("mail", commands=[mail.mail], background=runner.running),
+    Capability("delivery", commands=[delivery.mail], background=runner.running),
     Capability("notices", listen=notices.listen, background=notices.watching),
     Capability("backups", commands=[backup, end_sessions]),
     Capability("registration", routers=registration.routers),
     Capability("recovery", routers=lambda _: recovery.routers),
     Capability("verification", routers=lambda _: verification_pages.routers, listen=verification.listen),
     Capability("invitation", routers=lambda _: invitation_pages.routers, listen=invitation.listen),
-    Capability(
-        "events",
-        routers=lambda _: [events_routes.router],
-        commands=[events_command],
-        listen=lambda services: events.listen(services.announcements),
-        background=events_background.work,
-    ),
+    Capability("events", listen=events.listen, background=events_background.work),
+    Capability("activity", routers=lambda _: [activity.router], commands=[activity_commands.events]),
     Capability(
         "metrics",
         options=traces.options,

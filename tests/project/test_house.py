@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import httpx2 as httpx
+import pytest
 from pydantic import SecretStr
 
 from tests.support.insides import Client, Settings, client_dependency, create_app
@@ -79,16 +80,22 @@ class TestTypes:
 
 
 class TestCapability:
-    def test_is_a_folder_that_can_be_deleted(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize(
+        ("gone", "settings"),
+        [(["registration"], "RegistrationSettings"), (["events", "activity"], "EventSettings")],
+        ids=["registration", "events"],
+    )
+    def test_is_a_folder_that_can_be_deleted(self, gone: list[str], settings: str, tmp_path: Path) -> None:
         """Without its folder and what names it in the one list, the rest serves and its types are sound."""
         for name in ("userapi", "alembic"):
             shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
         for name in ("alembic.ini", ".mypy.ini"):
             shutil.copy(ROOT / name, tmp_path)
-        shutil.rmtree(tmp_path / "userapi" / "registration")
+        for name in gone:
+            shutil.rmtree(tmp_path / "userapi" / name)
         listed = tmp_path / "userapi" / "capabilities.py"
-        source = listed.read_text().replace("RegistrationSettings, ", "")
-        listed.write_text("".join(line for line in source.splitlines(keepends=True) if "egistration" not in line))
+        lines = listed.read_text().replace(f"{settings}, ", "").splitlines(keepends=True)
+        listed.write_text("".join(line for line in lines if not any(name in line.lower() for name in gone)))
         cache = str(tmp_path / "cache")
         for command in (["mypy", "--strict", "--cache-dir", cache, "userapi"], ["userapi", "migrate"]):
             done = subprocess.run(

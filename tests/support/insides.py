@@ -1,40 +1,39 @@
 """What tests take from the service's own code, in one place; all else goes through its processes."""
 
 from userapi import worker
+from userapi.activity.ocsf import ocsf
 from userapi.capabilities import Settings
 from userapi.cli import cli
 from userapi.clients import rules as clients
+from userapi.codes import rules as codes
+from userapi.codes.models import OneTimeCode
+from userapi.delivery import outbox
+from userapi.delivery.rendering import Renderer
+from userapi.delivery.runner import running
 from userapi.errors import ApiError, DatabaseUnavailable, ErrorCode
 from userapi.events import background as event_work
 from userapi.events import rules as event_rules
+from userapi.events.models import Event, EventName, EventPublic
 from userapi.kit.announcements import Announcement, Announcements, announce
 from userapi.kit.database import Database
-from userapi.kit.mail.rendering import Renderer
 from userapi.kit.web import addresses, problems
 from userapi.kit.web.client import Client
 from userapi.kit.web.dependencies import client as client_dependency
 from userapi.listing import ListQuery, Page, find_page, finding
-from userapi.mail import outbox
 from userapi.mail import rules as mail_rules
+from userapi.mail.models import MailClient, OutboxMail
 from userapi.mail.rules import Context as MailContext
-from userapi.mail.runner import TEMPLATES, running
+from userapi.mail.settings import TEMPLATES
 from userapi.main import create_app
 from userapi.models import (
-    Event,
-    EventName,
-    EventPublic,
     LoginSession,
-    MailClient,
-    OneTimeCode,
-    OutboxMail,
     Timestamp,
     User,
     canonical,
     now,
-    ocsf,
 )
 from userapi.notices.settings import NOTICES
-from userapi.proof import codes, guards
+from userapi.proof import guards
 from userapi.proof.password_check import LoginFailed
 from userapi.schema import migrations
 from userapi.security import foreign_hashes

@@ -10,9 +10,9 @@ import sqlalchemy
 from sqlalchemy import Connection, bindparam
 from sqlmodel import Session, col
 
+from userapi.clients.models import CLIENT_NAME, OAuthClient
 from userapi.errors import Refusal
 from userapi.kit.announcements import Announcement, announce
-from userapi.models import CLIENT_NAME, OAuthClient
 
 _DIGEST = sqlalchemy.select(col(OAuthClient.secret_digest)).where(col(OAuthClient.name) == bindparam("name"))
 _NAMES = sqlalchemy.select(col(OAuthClient.name)).order_by(col(OAuthClient.name))

@@ -10,12 +10,13 @@ from sqlalchemy import Connection, delete, or_, update
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session, col, select
 
+from userapi.events.models import OPERATOR, Event, EventName
 from userapi.kit import logs
-from userapi.kit.announcements import Announcement, Announcements
+from userapi.kit.announcements import Announcement
 from userapi.kit.database import RunAgain
 from userapi.kit.database.faults import is_conflict, is_disconnect
 from userapi.kit.web import addresses
-from userapi.models import OPERATOR, Deployment, Event, EventName, User, now
+from userapi.models import Deployment, User, now
 from userapi.proof.guards import NewDevice
 from userapi.sessions.generations import RefreshReused
 from userapi.sessions.rules import LoginSucceeded, SessionRevoked
@@ -44,10 +45,10 @@ class Counted(NamedTuple):
     address: str | None
 
 
-def listen(announcements: Announcements) -> None:
-    """Subscribe to what is announced in units."""
-    announcements.inside_unit(Announcement, _write)
-    announcements.inside_unit(UserDeleted, lambda db, deleted: _erase_with(db, deleted.user_id))
+def listen(services: Any) -> None:
+    """Subscribe to what is announced in units, given the services."""
+    services.announcements.inside_unit(Announcement, _write)
+    services.announcements.inside_unit(UserDeleted, lambda db, deleted: _erase_with(db, deleted.user_id))
 
 
 def row_of(announcement: Announcement) -> dict[str, Any]:

@@ -2,12 +2,12 @@
 
 from fastapi import Request, Response
 
+from userapi.codes import rules as codes
 from userapi.invitation import routes, rules
 from userapi.kit.web.dependencies import ClientDep, DatabaseDep
 from userapi.mailboxes import pages
 from userapi.mailboxes.pages import PASSWORD, page
 from userapi.mailboxes.proofs import NewPasswordProof
-from userapi.proof import codes
 from userapi.users import rules as users
 
 router = pages.router()

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import delete
 from sqlmodel import Session, col, select
 
+from userapi.codes.models import OneTimeCode
 from userapi.errors import ApiError, ErrorCode
 from userapi.kit.announcements import Announcement, announce
 from userapi.mail import dependencies
@@ -14,7 +15,7 @@ from userapi.mail.rules import Context, send_code
 from userapi.mailboxes import proofs
 from userapi.mailboxes import rules as mailboxes
 from userapi.mailboxes.proofs import MailProof
-from userapi.models import OneTimeCode, User
+from userapi.models import User
 from userapi.security.keyring import Keyring
 from userapi.users.changes import NewPassword
 from userapi.users.rules import UNUSABLE, UserCreated

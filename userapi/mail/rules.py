@@ -11,10 +11,11 @@ from sqlalchemy import ColumnElement, case, update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
+from userapi.codes import rules as codes
 from userapi.kit.announcements import Announcement, announce
 from userapi.kit.database import RunAgain
-from userapi.models import MailClient, OutboxMail, User, now
-from userapi.proof import codes
+from userapi.mail.models import MailClient, OutboxMail
+from userapi.models import User, now
 from userapi.security.keyring import Keyring
 
 TRIED_FOR = timedelta(hours=24)

@@ -6,11 +6,12 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 from sqlmodel import Session
 
+from userapi.codes import rules as codes
+from userapi.codes.rules import Redeemed
 from userapi.errors import ApiError, ErrorCode, refuse
 from userapi.kit.web.client import Client
 from userapi.models import MAX_EMAIL, Password, now
-from userapi.proof import codes, guards
-from userapi.proof.codes import Redeemed
+from userapi.proof import guards
 from userapi.security import throttle
 from userapi.security.keyring import Keyring
 from userapi.users import rules as users
@@ -55,7 +56,7 @@ class NewPasswordProof(MailProof):
 
 
 def redeem(db: Session, keyring: Keyring, purpose: str, proof: MailProof) -> Redeemed | None:
-    """Consume what proves that a mail was read; return None for what is not good, as `proof.codes` does.
+    """Consume what proves that a mail was read; return None for what is not good, as `codes` does.
 
     What belongs to a user who is inactive is not good, either.
     """

@@ -9,8 +9,9 @@ from sqlmodel import Session, col, select
 from userapi.errors import ApiError, ErrorCode, refuse
 from userapi.kit.announcements import Announcement, announce
 from userapi.kit.database import RunAgain
-from userapi.models import KnownDevice, User, canonical, now
+from userapi.models import User, canonical, now
 from userapi.proof import credentials
+from userapi.proof.models import KnownDevice
 from userapi.security.strength import guessable
 from userapi.sessions import rules as sessions
 from userapi.users.changes import NewPassword

@@ -17,8 +17,8 @@ SQLModel.metadata.naming_convention = {
     "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
 }
 
-# SQLite would give the id of a deleted row to the next one.
-TABLE_OPTIONS: dict[str, Any] = {"sqlite_autoincrement": True, "mysql_charset": "utf8mb4", "mysql_engine": "InnoDB"}
+KEYED_OPTIONS: dict[str, Any] = {"mysql_charset": "utf8mb4", "mysql_engine": "InnoDB"}  # of a table without own ids
+TABLE_OPTIONS = {"sqlite_autoincrement": True, **KEYED_OPTIONS}  # else SQLite gives a deleted row's id to the next one
 
 
 class Model(SQLModel):

@@ -13,7 +13,8 @@ from userapi.kit.announcements import Announcement, announce
 from userapi.kit.database import require_asked
 from userapi.kit.web import addresses
 from userapi.kit.web.client import Client
-from userapi.models import KnownDevice, PasswordGuesses, Unlock, User
+from userapi.models import User
+from userapi.proof.models import KnownDevice, PasswordGuesses, Unlock
 from userapi.security.throttle import LONG_LOCK, doubling_lock
 
 GUESSES = 10  # wrong current passwords in a row; they lock for 15 minutes

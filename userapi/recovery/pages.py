@@ -2,12 +2,12 @@
 
 from fastapi import Request, Response
 
+from userapi.codes import rules as codes
 from userapi.kit.web.dependencies import ClientDep, DatabaseDep
 from userapi.mail.dependencies import MailContextDep
 from userapi.mailboxes import pages
 from userapi.mailboxes.pages import LOGIN, PASSWORD, page
 from userapi.mailboxes.proofs import NewPasswordProof
-from userapi.proof import codes
 from userapi.recovery import routes, rules
 from userapi.recovery.routes import Forgot
 from userapi.users import rules as users

@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
 from userapi.kit.database import Database, RunAgain
-from userapi.models import ThrottleCounter
+from userapi.security.models import ThrottleCounter
 
 CLEANUP = 100  # counters whose time is over that are forgotten with each new one, at most
 

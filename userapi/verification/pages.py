@@ -2,11 +2,11 @@
 
 from fastapi import Request, Response
 
+from userapi.codes import rules as codes
 from userapi.kit.web.dependencies import ClientDep, DatabaseDep
 from userapi.mailboxes import pages
 from userapi.mailboxes.pages import page
 from userapi.mailboxes.proofs import MailProof
-from userapi.proof import codes
 from userapi.users import rules as users
 from userapi.verification import routes, rules
 from userapi.verification.routes import LinkToken

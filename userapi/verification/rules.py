@@ -8,14 +8,16 @@ from typing import Any
 from sqlalchemy import Connection, delete
 from sqlmodel import Session, col, select
 
+from userapi.codes import rules as codes
+from userapi.codes.models import OneTimeCode
 from userapi.kit.announcements import announce
 from userapi.mail import dependencies
 from userapi.mail.rules import ASKED_FOR, Context, enqueue, may_get, send_code
 from userapi.mailboxes import proofs
 from userapi.mailboxes import rules as mailboxes
 from userapi.mailboxes.proofs import MailProof
-from userapi.models import OneTimeCode, User, canonical
-from userapi.proof import codes, credentials
+from userapi.models import User, canonical
+from userapi.proof import credentials
 from userapi.security.keyring import Keyring
 from userapi.sessions import rules as sessions
 from userapi.users.changes import EmailChangeRequested, UserChanged

@@ -9,9 +9,11 @@ import sqlalchemy
 from sqlalchemy import Connection, delete, update
 from sqlmodel import Session, col, select
 
+from userapi.codes.models import OneTimeCode
 from userapi.kit.announcements import Announcement, announce
+from userapi.mail.models import MailClient, OutboxMail
 from userapi.mail.rules import TRIED_FOR
-from userapi.models import MailClient, OneTimeCode, OutboxMail, now
+from userapi.models import now
 
 SEND_SECONDS = 60  # one try, from connecting to the server's last word
 LEASE = timedelta(seconds=2 * SEND_SECONDS)  # another process takes it after that; clocks may be 30 s apart

@@ -8,7 +8,8 @@ import sqlalchemy
 from sqlalchemy import ColumnElement, Connection, delete, update
 from sqlmodel import Session, col, select
 
-from userapi.models import OneTimeCode, User, now
+from userapi.codes.models import OneTimeCode
+from userapi.models import User, now
 from userapi.proof import credentials
 from userapi.security.keyring import Keyring
 

@@ -6,18 +6,18 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
 from typing import Any, Protocol
 
+from userapi.delivery import outbox
+from userapi.delivery.rendering import Renderer
+from userapi.delivery.transports import refused, told, transport
 from userapi.errors import DatabaseUnavailable
 from userapi.kit.announcements import Announcements
 from userapi.kit.database import Database
-from userapi.kit.mail.rendering import Renderer
-from userapi.kit.mail.transports import refused, told, transport
-from userapi.mail import outbox
+from userapi.mail.models import OutboxMail
 from userapi.mail.rules import MailQueued
-from userapi.mail.settings import MailSettings
-from userapi.models import OutboxMail, now
+from userapi.mail.settings import TEMPLATES, MailSettings
+from userapi.models import now
 from userapi.security.keyring import Keyring
 
 AT_ONCE = 4  # mails that a process sends at a time
@@ -25,7 +25,6 @@ WAKE_SECONDS = 0.1  # from a commit to a look at what it has written
 POLL_SECONDS = 5  # between looks at what other processes have written
 STOP_SECONDS = 5  # that the end of the process waits for mails on their way
 CLEAN_SECONDS = 3600
-TEMPLATES = Path(__file__).parent / "templates"
 HERE = "http://localhost:8000"  # where links lead if nobody says
 
 log = logging.getLogger(__name__)

@@ -5,12 +5,13 @@ from typing import Annotated
 
 from fastapi import Query, Request, Response
 
+from userapi.activity import listing
+from userapi.activity.query import ActivityQuery, EventQuery
 from userapi.errors import ErrorCode
-from userapi.events import listing
+from userapi.events.models import EventPublic
 from userapi.kit.web import openapi
 from userapi.kit.web.dependencies import DatabaseDep, path_of
 from userapi.kit.web.links import links
-from userapi.models import ActivityQuery, EventPublic, EventQuery
 from userapi.sessions import rules as sessions
 from userapi.sessions.caller import AdminDep, TargetDep
 

@@ -7,11 +7,13 @@ import sqlalchemy
 from pydantic import Field, TypeAdapter
 from sqlalchemy import ColumnElement, Connection, func
 
+from userapi.activity.query import ActivityQuery
 from userapi.errors import ApiError, ErrorCode
+from userapi.events.models import OPERATOR, Event, EventPublic
 from userapi.listing.cursor import Order, cursor_at, keys_at
-from userapi.models import MAX_EVENT_ID, OPERATOR, ActivityQuery, Event, EventPublic, Instant, column
+from userapi.models import Instant, column
 
-_EventId = Annotated[int, Field(ge=1, le=MAX_EVENT_ID)]
+_EventId = Annotated[int, Field(ge=1, le=2**63 - 1)]
 _at, _id = column(Event.at), column(Event.id)
 _NEWEST_FIRST = Order("events", (_at, _id), TypeAdapter(tuple[Instant, _EventId]), descending=True)
 _COLUMNS: list[Any] = [getattr(Event, name) for name in EventPublic.model_fields]

@@ -17,24 +17,8 @@ import click
 Transport = Callable[[EmailMessage], Awaitable[None]]
 
 
-def check_url(url: str) -> None:
-    """Check that a URL says where mails go.
-
-    Raises:
-        ValueError: It does not. It is not repeated, for it may hold a password.
-    """
-    parts = urlsplit(url)
-    try:
-        valid = bool(parts.hostname) if parts.scheme in {"smtp", "smtps"} else parts.scheme in {"file", "console"}
-        valid = valid and parts.port != 0 and (parts.scheme != "file" or Path(parts.path).is_absolute())
-    except ValueError:  # of the port
-        valid = False
-    if not valid or parts.query not in {"", "starttls=never"}:
-        raise ValueError("is no URL like smtp://user:password@host:587, smtps://..., file:///directory or console:")
-
-
 def transport(url: str) -> Transport:
-    """Return what sends a mail to where a URL says, as `check_url` takes it.
+    """Return what sends a mail to where a URL says, as the settings of mail take it.
 
     What it raises, `refused` can tell apart: any other error may pass.
     """

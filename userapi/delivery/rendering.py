@@ -16,21 +16,6 @@ from markupsafe import Markup
 FALLBACK = "en"
 
 
-def check_sender(sender: str) -> str:
-    """Return a sender as `Name <address>`.
-
-    Raises:
-        ValueError: It is none.
-    """
-    try:
-        valid = sender.isprintable() and Address(addr_spec=parseaddr(sender)[1]).domain
-    except (ValueError, IndexError):
-        valid = ""
-    if not valid:
-        raise ValueError("is no address like: Example <accounts@example.com>")
-    return sender
-
-
 class Renderer:
     """Makes messages of templates: `<language>/<kind>.jinja` in a folder, and `frame.html` around the HTML."""
 

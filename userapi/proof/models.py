@@ -1,22 +1,19 @@
-"""What guards accounts beside their passwords: guesses counted, devices known, locks lifted. Four tables."""
+"""What guards accounts beside their passwords: guesses counted, devices known, locks lifted. Three tables."""
 
 from datetime import datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import BigInteger
 from sqlmodel import Field as Column
 
-from userapi.models.base import TABLE_OPTIONS, Model
+from userapi.models.base import KEYED_OPTIONS, Model
 from userapi.models.fields import Timestamp, key_type
-
-_OPTIONS = {name: value for name, value in TABLE_OPTIONS.items() if name != "sqlite_autoincrement"}  # no ids of its own
 
 
 class PasswordGuesses(Model, table=True):
     """A row of `password_guesses`: how many wrong current passwords in a row a user's sessions have sent."""
 
     __tablename__: ClassVar[Any] = "password_guesses"
-    __table_args__: ClassVar[Any] = _OPTIONS
+    __table_args__: ClassVar[Any] = KEYED_OPTIONS
 
     user_id: int = Column(primary_key=True, foreign_key="users.id", ondelete="CASCADE")
     failures: int = 0
@@ -27,7 +24,7 @@ class KnownDevice(Model, table=True):
     """A row of `known_devices`: a user has logged in from there; `device` is a digest of address and user agent."""
 
     __tablename__: ClassVar[Any] = "known_devices"
-    __table_args__: ClassVar[Any] = _OPTIONS
+    __table_args__: ClassVar[Any] = KEYED_OPTIONS
 
     user_id: int = Column(primary_key=True, foreign_key="users.id", ondelete="CASCADE")
     device: str = Column(primary_key=True, sa_type=key_type(32))
@@ -38,21 +35,7 @@ class Unlock(Model, table=True):
     """A row of `unlocks`: the operator's word that what the throttle counted under a key before is forgiven."""
 
     __tablename__: ClassVar[Any] = "unlocks"
-    __table_args__: ClassVar[Any] = _OPTIONS
+    __table_args__: ClassVar[Any] = KEYED_OPTIONS
 
     key: str = Column(primary_key=True, sa_type=key_type(64))
     at: datetime = Column(sa_type=Timestamp)
-
-
-class ThrottleCounter(Model, table=True):
-    """A row of `throttle_counters`: what hosts that share no Redis count together, until `ends`.
-
-    `ends` is the database's own time, in milliseconds since 1970: the clocks of hosts differ.
-    """
-
-    __tablename__: ClassVar[Any] = "throttle_counters"
-    __table_args__: ClassVar[Any] = _OPTIONS
-
-    key: str = Column(primary_key=True, sa_type=key_type(64))
-    many: int
-    ends: int = Column(sa_type=BigInteger, index=True)

@@ -7,10 +7,11 @@ from typing import Any
 
 import click
 
-from userapi.events import listing
+from userapi.activity import listing
+from userapi.activity.ocsf import ocsf
+from userapi.events.models import EventPublic
 from userapi.kit import commands
 from userapi.kit.database import Database
-from userapi.models import EventPublic, ocsf
 from userapi.schema import migrations
 
 NEWEST = 100  # that are printed where no other beginning is named

@@ -5,16 +5,15 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from sqlalchemy import BigInteger, Dialect, Index, Integer, Text
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field as Column
 
 from userapi.models.base import TABLE_OPTIONS, Model
-from userapi.models.fields import Instant, Timestamp, UserId, key_type
+from userapi.models.fields import Timestamp, UserId, key_type
 
 OPERATOR = 0  # the actor of what a command did: an id that no user has
-MAX_EVENT_ID = 2**63 - 1
 
 
 class EventName(StrEnum):
@@ -106,22 +105,3 @@ class EventPublic(_Happened):
     id: int
     name: str = Field(json_schema_extra={"enum": list(EventName)})
     actor_id: UserId | Literal["operator"] | None = Field(description="Who did it; null for nobody who was logged in")
-
-
-class ActivityQuery(BaseModel):
-    """Which events of one user to list. An unknown parameter is refused: a filter misspelt would list everything."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    name: EventName | None = Field(None, description="Only events of this name")
-    since: Instant | None = Field(None, description="Only events from this instant on")
-    until: Instant | None = Field(None, description="Only events before this instant")
-    page_size: int = Field(10, ge=1, le=100)
-    after: str | None = Field(None, max_length=200, description="A cursor from `Link`: the older events after it")
-
-
-class EventQuery(ActivityQuery):
-    """Which events to list."""
-
-    user_id: UserId | None = Field(None, description="Only what is about this user")
-    actor_id: UserId | Literal["operator"] | None = Field(None, description="Only what this user did, or a command")

@@ -1,4 +1,4 @@
-"""Mail: the mails that wait or were sent, the one-time codes that they bring, and who asked for them. Three tables."""
+"""Mail: the tables of the mails that wait or were sent, and of who asked for them."""
 
 from datetime import datetime
 from typing import Any, ClassVar
@@ -6,11 +6,9 @@ from typing import Any, ClassVar
 from sqlalchemy import Index, Text
 from sqlmodel import Field as Column
 
-from userapi.models.base import TABLE_OPTIONS, Model
+from userapi.codes.models import MAX_PURPOSE
+from userapi.models.base import KEYED_OPTIONS, TABLE_OPTIONS, Model
 from userapi.models.fields import MAX_EMAIL, MAX_LOCALE, Timestamp, key_type
-
-MAX_KIND = 40  # characters in the name of a kind of mail, which is also the purpose of its code
-DIGEST = 43  # 256 bits in base64url
 
 
 class OutboxMail(Model, table=True):
@@ -24,7 +22,7 @@ class OutboxMail(Model, table=True):
 
     id: int | None = Column(default=None, primary_key=True)
     message_id: str = Column(max_length=32)  # what stands before the @ of `Message-ID`
-    kind: str = Column(max_length=MAX_KIND)
+    kind: str = Column(max_length=MAX_PURPOSE)
     user_id: int | None = Column(default=None, foreign_key="users.id", ondelete="CASCADE")
     recipient: str | None = Column(default=None, max_length=MAX_EMAIL)
     locale: str | None = Column(default=None, max_length=MAX_LOCALE)
@@ -38,33 +36,11 @@ class OutboxMail(Model, table=True):
     error: str | None = Column(default=None, max_length=255)
 
 
-class OneTimeCode(Model, table=True):
-    """A row of `one_time_codes`: a link's token and a typed code that prove once that a mail was read.
-
-    Of a user and a purpose there is one. Only keyed digests are kept. `bound_to` is one of the password and the
-    address that it was issued for. A row without a user is nobody's, as in the outbox.
-    """
-
-    __tablename__: ClassVar[Any] = "one_time_codes"
-    __table_args__: ClassVar[Any] = (Index(None, "user_id", "purpose"), TABLE_OPTIONS)
-
-    id: int | None = Column(default=None, primary_key=True)
-    user_id: int | None = Column(default=None, foreign_key="users.id", ondelete="CASCADE")
-    purpose: str = Column(max_length=MAX_KIND)
-    token_hmac: str = Column(sa_type=key_type(DIGEST), unique=True)
-    code_hmac: str = Column(sa_type=key_type(DIGEST))
-    bound_to: str | None = Column(default=None, sa_type=key_type(DIGEST))
-    data: str | None = Column(default=None, max_length=MAX_EMAIL)
-    tries_left: int
-    created_at: datetime = Column(sa_type=Timestamp)
-    expires_at: datetime = Column(sa_type=Timestamp, index=True)
-
-
 class MailClient(Model, table=True):
     """A row of `mail_clients`: how many mails were asked for from a network since the beginning of its hour."""
 
     __tablename__: ClassVar[Any] = "mail_clients"
-    __table_args__: ClassVar[Any] = {name: TABLE_OPTIONS[name] for name in ("mysql_charset", "mysql_engine")}
+    __table_args__: ClassVar[Any] = KEYED_OPTIONS
 
     network: str = Column(primary_key=True, sa_type=key_type(45))
     since: datetime = Column(sa_type=Timestamp, index=True)

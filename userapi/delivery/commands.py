@@ -5,8 +5,8 @@ from typing import Any
 
 import click
 
+from userapi.delivery import outbox
 from userapi.kit import commands
-from userapi.mail import outbox
 from userapi.schema import migrations
 
 

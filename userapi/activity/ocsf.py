@@ -3,7 +3,7 @@
 from typing import Any
 
 from userapi import __version__
-from userapi.models.events import EventName, EventPublic
+from userapi.events.models import EventName, EventPublic
 
 _ACCOUNT_CHANGE, _AUTHENTICATION, _OTHER = 3001, 3002, 99
 _INFORMATIONAL, _MEDIUM, _HIGH = 1, 3, 4

@@ -1,0 +1,27 @@
+"""What may be asked of the lists of events."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from userapi.events.models import EventName
+from userapi.models import Instant, UserId
+
+
+class ActivityQuery(BaseModel):
+    """Which events of one user to list. An unknown parameter is refused: a filter misspelt would list everything."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: EventName | None = Field(None, description="Only events of this name")
+    since: Instant | None = Field(None, description="Only events from this instant on")
+    until: Instant | None = Field(None, description="Only events before this instant")
+    page_size: int = Field(10, ge=1, le=100)
+    after: str | None = Field(None, max_length=200, description="A cursor from `Link`: the older events after it")
+
+
+class EventQuery(ActivityQuery):
+    """Which events to list."""
+
+    user_id: UserId | None = Field(None, description="Only what is about this user")
+    actor_id: UserId | Literal["operator"] | None = Field(None, description="Only what this user did, or a command")

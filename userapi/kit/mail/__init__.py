@@ -1,1 +1,0 @@
-"""Mails as such: rendered from templates, and handed to whoever delivers them."""
