@@ -22,8 +22,10 @@ from userapi.models.fields import (
 )
 from userapi.models.sessions import LoginSession, SessionPublic
 from userapi.models.users import (
+    LOCKED_USER,
     PUBLIC_FIELDS,
     USER_ROW,
+    LockedUser,
     User,
     UserBase,
     UserCreate,

@@ -147,6 +147,7 @@ class UserPatch(Model):
 
 
 PUBLIC_FIELDS = tuple(UserPublic.model_fields)
+_KEPT_FIELDS = ("username_key", "email_key", "hashed_password")
 
 if TYPE_CHECKING:
 
@@ -159,16 +160,27 @@ if TYPE_CHECKING:
         @classmethod
         def _make(cls, columns: Iterable[Any]) -> Self: ...
 
+    class LockedUser(UserRow):
+        """A user as a unit that changes it has locked it."""
+
+        username_key: str
+        email_key: str
+        hashed_password: str
+
+        def _replace(self, **fields: Any) -> Self: ...
+
 else:
     from collections import namedtuple
 
-    # For type checkers a model, at run time a tuple of the same names: to build a model costs 80 us a row.
+    # For type checkers models, at run time tuples of the same names: to build a model costs 80 us a row.
     UserRow = namedtuple("UserRow", (*PUBLIC_FIELDS, "version"))
+    LockedUser = namedtuple("LockedUser", (*UserRow._fields, *_KEPT_FIELDS))
 
 USER_ROW: list[Any] = [getattr(User, name) for name in UserRow._fields]  # the columns of a UserRow
+LOCKED_USER: list[Any] = [getattr(User, name) for name in LockedUser._fields]
 _fields_of = attrgetter(*UserRow._fields)
 
 
-def row_of(user: User) -> UserRow:
+def row_of(user: User | LockedUser) -> UserRow:
     """Return a user of a unit as a row, which may leave the unit."""
     return UserRow._make(_fields_of(user))

@@ -110,7 +110,7 @@ def change(db: Session, changes: Mapping[int, Mapping[str, Any]]) -> list[Before
     before = [_apply(db, user, changes[user.id or 0]) for user in users]
     for user in users:
         if user.id in losing and not rules.is_active_admin(user):
-            rules.require_other_admin(db, user)
+            rules.require_other_admin(db, user.id or 0)
     return before
 
 

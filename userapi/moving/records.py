@@ -14,7 +14,8 @@ from sqlalchemy import URL
 from sqlalchemy.pool import NullPool
 
 from userapi.errors import Refusal
-from userapi.kit.database.engines import driver_url, server_engine, sqlite_file
+from userapi.kit.database.engines import driver_url, server_engine
+from userapi.kit.database.sqlite import sqlite_file
 
 MAX_LINE = 2**20  # bytes: a longer one is refused, not read into memory
 

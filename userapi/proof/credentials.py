@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, Connection, bindparam
 from sqlmodel import col
 
 from userapi.kit.database import require_asked
-from userapi.models import MAX_EMAIL, User, canonical
+from userapi.models import MAX_EMAIL, LockedUser, User, canonical
 
 _CREDENTIALS = sqlalchemy.select(
     col(User.id),
@@ -56,18 +56,28 @@ def find(connection: Connection, login: str) -> Credentials | None:
     return Credentials(found.id or 0, found.hashed_password, found.is_active, verified, holds)
 
 
-def set_keys(user: User, *, claims: bool | None = None) -> None:
-    """Make the unique keys of a user's names. `claims`: the address is not its own yet; None: that stays as it is.
+class Keys(NamedTuple):
+    """What is unique of a user's names."""
+
+    username_key: str
+    email_key: str
+
+
+def keys(username: str, email: str, *, claims: bool) -> Keys:
+    """Return the unique keys of a user's names. `claims`: the address is not its own yet.
 
     The key of a claim has the username behind the address, after a space, so there may be many of one address.
     """
-    user.username_key = canonical(user.username)
-    if claims is None:
-        claims = is_claim(user)
-    user.email_key = _claims_between(user.email)[0] + user.username_key if claims else canonical(user.email)
+    key = canonical(username)
+    return Keys(key, _claims_between(email)[0] + key if claims else canonical(email))
 
 
-def is_claim(user: User) -> bool:
+def set_keys(user: User, *, claims: bool) -> None:
+    """Give a user the unique keys of its names; see `keys`."""
+    user.username_key, user.email_key = keys(user.username, user.email, claims=claims)
+
+
+def is_claim(user: User | LockedUser) -> bool:
     """Tell whether a user only claims its address, and loses it to whoever verifies it."""
     return " " in user.email_key  # which no address has
 

@@ -8,7 +8,7 @@ from sqlmodel import Session
 
 from userapi.errors import ApiError, ErrorCode, refuse
 from userapi.kit.announcements import Announcement, announce
-from userapi.models import User, UserRow, now, row_of
+from userapi.models import LockedUser, UserRow, now, row_of
 from userapi.proof import credentials
 from userapi.security.strength import guessable
 from userapi.sessions import generations
@@ -118,11 +118,11 @@ def update(db: Session, change: Change) -> UserRow:
     if not differing and change.new_password is None:
         return row_of(user)
     if rules.is_active_admin(user) and False in (differing.get(name) for name in PRIVILEGES):
-        rules.require_other_admin(db, user)
+        rules.require_other_admin(db, user.id)
     if change.verify_email and _is_other_address(user.email, differing):
         differing["pending_email"] = differing.pop("email")
     before = {name: getattr(user, name) for name in differing}
-    _apply(db, user, differing, change.new_password)
+    user = rules.write(db, user, _fields(user, differing, change.new_password))
     announce_changes(db, change.user_id, change.by.user.id, before, differing)
     if change.new_password is not None:
         announce(db, PasswordChanged(change.user_id, change.by.user.id))
@@ -142,9 +142,9 @@ def set_password(db: Session, username: str, new: NewPassword) -> None:
         ApiError: user_not_found, password_too_common, password_contains_username, password_contains_email.
     """
     user = rules.lock_named(db, username)
-    _apply(db, user, {}, new)
-    announce(db, PasswordChanged(user.id or 0, OPERATOR))
-    sessions.end_all(db, user.id or 0, "password changed")
+    rules.write(db, user, _fields(user, {}, new))
+    announce(db, PasswordChanged(user.id, OPERATOR))
+    sessions.end_all(db, user.id, "password changed")
 
 
 def promote(db: Session, username: str) -> bool:
@@ -154,17 +154,16 @@ def promote(db: Session, username: str) -> bool:
         ApiError: user_not_found.
     """
     user = rules.lock_named(db, username)
-    user.email_verified_at = user.email_verified_at or now()  # the operator's word: else it might be locked out
-    if rules.is_active_admin(user):
-        return False
     before = {name: False for name in PRIVILEGES if not getattr(user, name)}
     after = dict.fromkeys(before, True)
-    _apply(db, user, after, None)
-    announce_changes(db, user.id or 0, OPERATOR, before, after)
-    return True
+    if after or user.email_verified_at is None:
+        verified_at = user.email_verified_at or now()  # the operator's word: else it might be locked out
+        rules.write(db, user, {**after, "email_verified_at": verified_at})
+    announce_changes(db, user.id, OPERATOR, before, after)
+    return bool(after)
 
 
-def _authorise(user: User, change: Change, differing: Mapping[str, Any]) -> None:
+def _authorise(user: LockedUser, change: Change, differing: Mapping[str, Any]) -> None:
     """Refuse what the caller may not change, or not without a recent login, or not without the current password.
 
     The hash is compared with the row's: the password may have changed since it was checked.
@@ -180,19 +179,19 @@ def _authorise(user: User, change: Change, differing: Mapping[str, Any]) -> None
             raise ApiError(ErrorCode.CURRENT_PASSWORD_INCORRECT)
 
 
-def _apply(db: Session, user: User, differing: Mapping[str, Any], new_password: NewPassword | None) -> None:
+def _fields(user: LockedUser, differing: Mapping[str, Any], new_password: NewPassword | None) -> dict[str, Any]:
+    """Return all fields that a change writes: those asked for, and what follows from them."""
+    names = {name: differing.get(name, getattr(user, name)) for name in ("username", "email")}
+    fields: dict[str, Any] = {}
     if _is_other_address(user.email, differing):
-        user.email_verified_at = None
+        fields["email_verified_at"] = None
     if new_password is not None:
-        user.pending_email = None  # who asked for it may be why there is a new password
-        user.hashed_password = new_password.hashed_password
-    user.sqlmodel_update(dict(differing))
-    credentials.set_keys(user)
-    if new_password is not None:
-        refuse(guessable(new_password.password, user.username, user.email))
-    user.updated_at = now()
-    user.version += 1
-    rules.flush(db, user)
+        refuse(guessable(new_password.password, **names))
+        # Who asked for another address may be why there is a new password.
+        fields |= {"hashed_password": new_password.hashed_password, "pending_email": None}
+    if names.keys() & differing.keys():
+        fields |= credentials.keys(**names, claims=credentials.is_claim(user))._asdict()
+    return {**fields, **differing}
 
 
 def announce_changes(

@@ -1,7 +1,8 @@
 """Rules about users: who is who, what may be, and that an active admin remains."""
 
 import secrets
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,14 +15,17 @@ from userapi.errors import ApiError, ErrorCode, refuse
 from userapi.kit.announcements import Announcement, announce
 from userapi.kit.database import AskAfterRollback, RunAgain, require_asked
 from userapi.models import (
+    LOCKED_USER,
     USER_ROW,
     Deployment,
+    LockedUser,
     User,
     UserBase,
     UserCreate,
     UserRegister,
     UserRow,
     canonical,
+    column,
     now,
     row_of,
 )
@@ -33,6 +37,11 @@ UNUSABLE = "!"  # in place of the hash of whoever was invited; no password has i
 Version = Collection[int] | None  # the versions a change is made for (`If-Match`); None for any
 
 _FIND = sqlalchemy.select(*USER_ROW).where(col(User.id) == bindparam("user_id"))
+# Statements of columns: an entity, and what its session does to find out what has changed, cost three times as much.
+_LOCK = sqlalchemy.select(*LOCKED_USER).with_for_update()
+_LOCK_BY_ID = _LOCK.where(col(User.id) == bindparam("user_id"))
+_LOCK_BY_NAME = _LOCK.where(col(User.username_key) == bindparam("key"))
+_WRITE = sqlalchemy.update(column(User.id).table).where(column(User.id) == bindparam("user_id"))
 _ACTIVE_ADMIN: ColumnElement[bool] = (col(User.is_admin) == true()) & (col(User.is_active) == true())
 
 
@@ -111,18 +120,18 @@ def delete(db: Session, user_id: int, by: Caller, version: Version = None) -> No
     by.require_recent_login()
     user = lock(db, user_id, version, may_lose_admin=True)
     if is_active_admin(user):
-        require_other_admin(db, user)
+        require_other_admin(db, user_id)
     sessions.end_all(db, user_id, "user deleted")
-    db.delete(user)
+    db.exec(sqlalchemy.delete(User).where(col(User.id) == user_id))
     announce(db, UserDeleted(user_id, by.user.id))
 
 
-def is_active_admin(user: User) -> bool:
+def is_active_admin(user: User | LockedUser) -> bool:
     """Tell whether a user is an admin who may act."""
     return user.is_admin and user.is_active
 
 
-def lock(db: Session, user_id: int, version: Version, *, may_lose_admin: bool) -> User:
+def lock(db: Session, user_id: int, version: Version, *, may_lose_admin: bool) -> LockedUser:
     """Lock a user until the unit ends and return it.
 
     If an admin may be lost, the guard of the admins is written before.
@@ -134,9 +143,7 @@ def lock(db: Session, user_id: int, version: Version, *, may_lose_admin: bool) -
     guarded = may_lose_admin and db.exec(select(User.id).where(User.id == user_id, _ACTIVE_ADMIN)).first() is not None
     if guarded:
         _guard_admins(db)
-    user = db.exec(select(User).where(User.id == user_id).with_for_update()).one_or_none()
-    if user is None:
-        raise ApiError(ErrorCode.USER_NOT_FOUND)
+    user = _locked(db, _LOCK_BY_ID, user_id=user_id)
     require_asked(user.id, user_id)
     if may_lose_admin and is_active_admin(user) and not guarded:
         raise RunAgain
@@ -160,32 +167,60 @@ def _guard_admins(db: Session) -> None:
             raise RunAgain from error  # another was faster
 
 
-def lock_named(db: Session, username: str) -> User:
+def lock_named(db: Session, username: str) -> LockedUser:
     """Lock the user of a username, in any letter case, until the unit ends and return it.
 
     Raises:
         ApiError: user_not_found.
     """
-    named = select(User).where(User.username_key == canonical(username)).with_for_update()
-    user = db.exec(named).one_or_none()
-    if user is None:
-        raise ApiError(ErrorCode.USER_NOT_FOUND)
+    user = _locked(db, _LOCK_BY_NAME, key=canonical(username))
     require_asked(user.username_key, canonical(username))
     return user
 
 
-def require_other_admin(db: Session, user: User) -> None:
+def _locked(db: Session, statement: Any, **which: Any) -> LockedUser:
+    row = db.connection().execute(statement, which).one_or_none()
+    if row is None:
+        raise ApiError(ErrorCode.USER_NOT_FOUND)
+    return LockedUser._make(row)
+
+
+def require_other_admin(db: Session, user_id: int) -> None:
     """Check that there is an active admin beside this user.
 
     Raises:
         ApiError: last_admin.
     """
-    if db.exec(select(User.id).where(_ACTIVE_ADMIN, User.id != user.id).limit(1)).first() is None:
+    if db.exec(select(User.id).where(_ACTIVE_ADMIN, User.id != user_id).limit(1)).first() is None:
         raise ApiError(ErrorCode.LAST_ADMIN)
 
 
+def write(db: Session, user: LockedUser, fields: Mapping[str, Any]) -> LockedUser:
+    """Write fields of a locked user and return it with them, and with its next version.
+
+    Raises:
+        AskAfterRollback: Its names are taken; see `names_free`.
+    """
+    fields = {**fields, "updated_at": now(), "version": user.version + 1}
+    written = user._replace(**fields)
+    with names_free(written):
+        db.connection().execute(_WRITE, {"user_id": user.id, **fields})
+    return written
+
+
 def flush(db: Session, user: User) -> None:
-    """Write a user; the unique indexes decide whether its names are free.
+    """Write a user that a session holds.
+
+    Raises:
+        AskAfterRollback: Its names are taken; see `names_free`.
+    """
+    with names_free(user):
+        db.flush()
+
+
+@contextmanager
+def names_free(user: User | LockedUser) -> Iterator[None]:
+    """Have a user written inside; the unique indexes decide whether its names are free.
 
     Raises:
         AskAfterRollback: They are not. The error's words name the index differently on each database, so which name
@@ -198,10 +233,10 @@ def flush(db: Session, user: User) -> None:
     ]
 
     def ask(db: Session) -> None:
-        others = {code: select(User.id).where(column == key, User.id != user_id) for column, key, code in keys}
+        others = {code: select(User.id).where(key_column == key, User.id != user_id) for key_column, key, code in keys}
         refuse([ApiError(code) for code, other in others.items() if db.exec(other).first() is not None])
 
     try:
-        db.flush()
+        yield
     except IntegrityError as error:
         raise AskAfterRollback(ask) from error

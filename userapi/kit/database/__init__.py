@@ -1,7 +1,8 @@
 """The database: a URL becomes engines, and units of work run on them."""
 
-from userapi.kit.database.engines import driver_url, parse_url, sqlite_file
+from userapi.kit.database.engines import driver_url, parse_url
 from userapi.kit.database.faults import AskAfterRollback, RunAgain, require_asked
+from userapi.kit.database.sqlite import sqlite_file
 from userapi.kit.database.units import Database, within
 
 __all__ = [

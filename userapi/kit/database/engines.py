@@ -1,19 +1,13 @@
 """A URL as a person types it becomes an engine whose connections answer in time."""
 
-import os
 import re
-import sqlite3
 import ssl
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
-from sqlalchemy import URL, Connection, Engine, ExceptionContext, event, make_url
-from sqlalchemy import create_engine as create_sqlalchemy_engine
+from sqlalchemy import URL, Connection, ExceptionContext, event, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import StaticPool
 
 from userapi.kit.database.faults import is_misdirected
 
@@ -73,43 +67,6 @@ def driver_url(url: URL | str) -> URL:
     """
     url = parse_url(url) if isinstance(url, str) else url
     return url.set(drivername=_DRIVERS[url.get_backend_name()])
-
-
-def sqlite_file(url: URL) -> Path | None:
-    """Return the file of an SQLite URL, or None for a database in memory."""
-    name = url.database or ""
-    if name.startswith("file:"):
-        name = unquote(urlsplit(name).path)
-    in_memory = not name or name == ":memory:" or url.query.get("mode") == "memory"
-    return None if in_memory else Path(name)
-
-
-def sqlite_engine(url: URL, busy_seconds: float) -> Engine:
-    """Return an engine with one connection, which waits inside SQLite for at most `busy_seconds`.
-
-    A unit never lets go of the event loop between its statements, so one connection serves them all.
-    """
-    (filename, *_), given = url.get_dialect()().create_connect_args(url)
-    options = {**given, "timeout": busy_seconds, "isolation_level": None, "check_same_thread": False}
-
-    def open_file() -> Any:
-        _make_private(url)
-        connection = sqlite3.connect(filename, **options)
-        if connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
-            connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
-        connection.execute("PRAGMA foreign_keys=ON")
-        return connection
-
-    return create_sqlalchemy_engine(url, creator=open_file, poolclass=StaticPool, hide_parameters=True)
-
-
-def _make_private(url: URL) -> None:
-    """Make the file of a database for its owner only, if there is none yet: SQLite gives `-wal` and `-shm` its mode."""
-    file = sqlite_file(url)
-    if file is not None and url.query.get("mode", "rwc") == "rwc":
-        with suppress(OSError):  # it is there, or SQLite will say what is wrong
-            os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
 
 def reader_engine(url: URL) -> AsyncEngine:

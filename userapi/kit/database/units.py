@@ -16,7 +16,8 @@ from sqlalchemy.util import greenlet_spawn
 from sqlmodel import Session
 
 from userapi.errors import DatabaseUnavailable
-from userapi.kit.announcements import Announcements
+from userapi.kit.announcements import Announcement, Announcements
+from userapi.kit.database.batches import Batches, in_turn
 from userapi.kit.database.engines import (
     POOL_SECONDS,
     POOL_SIZE,
@@ -24,8 +25,6 @@ from userapi.kit.database.engines import (
     limit_transaction,
     reader_engine,
     server_engine,
-    sqlite_engine,
-    sqlite_file,
     writer_engine,
 )
 from userapi.kit.database.faults import (
@@ -37,6 +36,7 @@ from userapi.kit.database.faults import (
     is_misdirected,
     is_unavailable,
 )
+from userapi.kit.database.sqlite import begin_unit, sqlite_engine, sqlite_file
 from userapi.kit.database.tries import Tries
 
 log = logging.getLogger(__name__)
@@ -57,8 +57,8 @@ class Database:
     made outside, since it may run again on a fresh session; and it waits for nothing but the database.
 
     On a server a unit runs in a greenlet over an async driver. On SQLite it runs right here, on the event loop: a point
-    query takes about 10 us, handing it to a thread and back several hundred. What could hold the loop, waiting for
-    another process's lock, is not done inside SQLite but here, between two runs.
+    query takes about 10 us, handing it to a thread and back several hundred. What could hold the loop is not done
+    there: it waits for another process's lock between two runs, and for the disk on a thread.
     """
 
     def __init__(self, url: URL | str, announcements: Announcements | None = None) -> None:
@@ -66,19 +66,19 @@ class Database:
         self._url = driver_url(url)
         self._announcements = announcements or Announcements()
         self._sqlite = self._url.get_backend_name() == "sqlite"
-        if self._sqlite:
-            self._file = sqlite_engine(self._url, busy_seconds=0)
-            self._kept: Connection | None = None
-        else:
-            self._reader, self._writer = reader_engine(self._url), writer_engine(self._url)
-        busy_seconds = float(str(self._url.query.get("timeout", BUSY_SECONDS))) if self._sqlite else 0.0
         # How often units ran, by kind; and again, by what befell the run before; and were given up.
         self.tally: Counter[str] = Counter()
-        self._turn_seconds = busy_seconds if self._sqlite else POOL_SECONDS
-        self._unit_seconds = busy_seconds if self._sqlite else UNIT_SECONDS
+        if self._sqlite:
+            self._busy_seconds = float(str(self._url.query.get("timeout", BUSY_SECONDS)))
+            on_disk = sqlite_file(self._url) is not None  # a database in memory is its connection's own
+            self._file = sqlite_engine(self._url, busy_seconds=0)
+            self._read_file = sqlite_engine(self._url, busy_seconds=0, read_only=True) if on_disk else self._file
+            self._kept: Connection | None = None
+            self._batches = Batches(self._file, self.tally, beside=on_disk)
+        else:
+            self._reader, self._writer = reader_engine(self._url), writer_engine(self._url)
         # First come, first served: SQLAlchemy's pool serves whoever asks at the moment when a connection comes free.
-        self._reading = asyncio.Semaphore(POOL_SIZE)
-        self._writing = asyncio.Semaphore(1 if self._sqlite else POOL_SIZE)
+        self._reading, self._writing = asyncio.Semaphore(POOL_SIZE), asyncio.Semaphore(POOL_SIZE)
 
     async def read(self, work: Callable[Concatenate[Connection, P], R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run a unit that changes nothing, in autocommit: each statement sees what is committed by then.
@@ -89,9 +89,9 @@ class Database:
             DatabaseUnavailable: The database does not answer in time.
         """
 
-        def on_file() -> R:
+        async def on_file() -> R:
             if self._kept is None:
-                self._kept = self._file.connect()
+                self._kept = self._read_file.connect()
             try:
                 return work(self._kept, *args, **kwargs)
             except BaseException:
@@ -108,8 +108,8 @@ class Database:
 
         self.tally["read"] += 1
         if self._sqlite:
-            return await self._mapped(self._run(on_file, time.monotonic() + self._unit_seconds))
-        return await self._mapped(self._run_in_turn(self._reading, on_server))
+            return await self._mapped(self._again(on_file, time.monotonic() + self._busy_seconds))
+        return await self._mapped(self._on_server(self._reading, on_server))
 
     async def write(self, work: Callable[Concatenate[Session, P], R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run a unit and commit it; when this returns, the change is durable.
@@ -118,13 +118,20 @@ class Database:
             DatabaseUnavailable: The database does not answer in time, or the connection broke during the commit, so
                 that nobody knows whether it happened.
         """
-        engine = self._file if self._sqlite else self._writer.sync_engine
 
-        def unit() -> R:
-            return self._unit(engine, lambda db: work(db, *args, **kwargs))
+        def unit(bind: Engine | Connection) -> tuple[R, list[Announcement]]:
+            return self._unit(bind, lambda db: work(db, *args, **kwargs))
 
         self.tally["write"] += 1
-        return await self._mapped(self._run_in_turn(self._writing, unit))
+        if self._sqlite:
+            deadline = time.monotonic() + self._busy_seconds
+            written = self._again(lambda: self._batches.run(unit, deadline), deadline)
+        else:
+            written = self._on_server(self._writing, lambda: unit(self._writer.sync_engine))
+        result, announced = await self._mapped(written)
+        for announcement in announced:
+            self._announcements.tell(announcement)
+        return result
 
     async def unlimited(self, work: Callable[[Connection], R], *, busy_seconds: float) -> R:
         """Run `work` on a connection of its own without time limits; it commits by itself.
@@ -147,13 +154,15 @@ class Database:
     def engines(self) -> dict[str, Engine]:
         """Return the engines, by the kind of units that run on them."""
         if self._sqlite:
-            return {"any": self._file}
+            return {"read": self._read_file, "write": self._file}
         return {"read": self._reader.sync_engine, "write": self._writer.sync_engine}
 
     async def close(self) -> None:
         """Close all connections."""
         if self._sqlite:
             self._let_go()
+            await self._batches.close()
+            self._read_file.dispose()
             self._file.dispose()
         else:
             await self._reader.dispose()
@@ -177,26 +186,12 @@ class Database:
             log.error("database unavailable: %s", str(error).partition("\n")[0] or type(error).__name__)
             raise DatabaseUnavailable from error
 
-    async def _run_in_turn(self, turns: asyncio.Semaphore, unit: Callable[[], R]) -> R:
-        deadline = time.monotonic() + self._unit_seconds
-        if turns.locked():
-            async with asyncio.timeout(self._turn_seconds):
-                await turns.acquire()
-        else:
-            await turns.acquire()
-        try:
-            return await self._run(unit, deadline)
-        finally:
-            turns.release()
-
-    async def _run(self, unit: Callable[[], R], deadline: float) -> R:
+    async def _again(self, run: Callable[[], Awaitable[R]], deadline: float) -> R:
+        """Run, and again if that may help, but not beyond `deadline`."""
         tries = Tries(deadline, self.tally)
         while True:
             try:
-                if self._sqlite:
-                    return unit()
-                async with within(deadline - time.monotonic()):
-                    return await greenlet_spawn(unit)  # what AsyncSession.run_sync does, for 100 us less
+                return await run()
             except (DBAPIError, RunAgain) as error:
                 pause = tries.pause_after(error)
                 if pause is None:
@@ -205,8 +200,18 @@ class Database:
                     await self._reader.dispose()  # what it reads there may be old
             await asyncio.sleep(pause)
 
-    def _unit(self, engine: Engine, work: Callable[[Session], R]) -> R:
-        db = Session(engine, expire_on_commit=False)
+    async def _on_server(self, turns: asyncio.Semaphore, unit: Callable[[], R]) -> R:
+        deadline = time.monotonic() + UNIT_SECONDS
+
+        async def run() -> R:
+            async with within(deadline - time.monotonic()):
+                return await greenlet_spawn(unit)  # what AsyncSession.run_sync does, for 100 us less
+
+        async with in_turn(turns, POOL_SECONDS):
+            return await self._again(run, deadline)
+
+    def _unit(self, bind: Engine | Connection, work: Callable[[Session], R]) -> tuple[R, list[Announcement]]:
+        db = Session(bind, expire_on_commit=False)
         announced = self._announcements.attach(db)
         try:
             self._begin(db)
@@ -219,19 +224,17 @@ class Database:
             failed.ask(db)
             raise RunAgain from failed
         except ForeignRow:
-            db.invalidate()
+            if not self._sqlite:
+                db.invalidate()
             raise
         finally:
             db.rollback()  # has no effect after a commit
             db.close()
-        for announcement in announced:
-            self._announcements.tell(announcement)
-        return result
+        return result, announced
 
     def _begin(self, db: Session) -> None:
         if self._sqlite:
-            # A deferred transaction that reads and then writes fails at once when another wrote in between.
-            db.connection().exec_driver_sql("BEGIN IMMEDIATE")
+            begin_unit(db.connection())
         else:
             limit_transaction(db.connection())
 

@@ -1,0 +1,146 @@
+"""Changes of an SQLite file that wait together are committed together: the disk takes as long for one as for all."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
+
+from userapi.kit.database.faults import is_busy
+
+R = TypeVar("R")
+
+BUSY_PAUSE, LONGEST_BUSY_PAUSE = 0.001, 0.016  # seconds, while another process writes; doubled by each
+
+
+class Batches:
+    """Units of work, one after another, each in a savepoint of a transaction that it shares with those that wait.
+
+    Who gets its turn while no transaction is open begins one, whose commit gets in line right away: it takes in those
+    who wait by then, and those who come later are in the next. The commit is done beside the event loop.
+    """
+
+    def __init__(self, engine: Engine, tally: Counter[str], *, beside: bool) -> None:
+        """Take an engine whose one connection is a `UnitConnection`; commit on the loop itself unless `beside` it."""
+        self._engine, self._tally = engine, tally
+        self._thread = ThreadPoolExecutor(1, "commit") if beside else None
+        self._turn = asyncio.Semaphore(1)  # first come, first served
+        self._connections: tuple[Connection, Connection] | None = None  # for transactions, and for units
+        self._open: _Batch | None = None
+        self._committing: set[asyncio.Task[None]] = set()
+
+    async def run(self, unit: Callable[[Connection], R], deadline: float) -> R:
+        """Run a unit in its turn; return what it returned, or raise what it raised, once its batch is committed.
+
+        `deadline` is a time of `time.monotonic`.
+
+        Raises:
+            TimeoutError: Its turn did not come by then.
+            sqlalchemy.exc.DBAPIError: Another process wrote until then; or the commit failed, with all of its units.
+        """
+        result, failure = None, None
+        async with in_turn(self._turn, deadline - time.monotonic()):
+            batch = self._open or await self._begin(deadline)
+            try:
+                result = unit(batch.connection)
+            except Exception as error:  # noqa: BLE001 - it is raised below
+                failure = error
+                if not batch.is_alive:
+                    self._end(batch, error)
+        await batch.over.wait()
+        if failure := batch.failure or failure:
+            raise failure
+        return result  # type: ignore[return-value]  # without a failure it is there
+
+    async def close(self) -> None:
+        """Wait for what is being committed, and close the connection."""
+        async with self._turn:
+            for connection in self._connections or ():
+                connection.close()
+            self._connections = None
+        if self._thread is not None:
+            self._thread.shutdown(wait=False)
+
+    async def _begin(self, deadline: float) -> "_Batch":
+        """Begin a transaction for changes: one that reads first fails at once when another wrote in between."""
+        if self._connections is None:
+            self._connections = self._engine.connect(), self._engine.connect()
+        batch = _Batch(*self._connections)
+        pause = BUSY_PAUSE
+        while True:
+            try:
+                batch.execute("BEGIN IMMEDIATE")
+                break
+            except DBAPIError as error:
+                if not is_busy(error) or time.monotonic() + pause > deadline:
+                    raise
+            self._tally["busy"] += 1
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST_BUSY_PAUSE)
+        self._open = batch
+        task = asyncio.create_task(self._commit(batch))
+        self._committing.add(task)
+        task.add_done_callback(self._committing.discard)
+        return batch
+
+    async def _commit(self, batch: "_Batch") -> None:
+        async with self._turn:
+            if batch.over.is_set():
+                return
+            try:
+                if self._thread is None:
+                    batch.execute("COMMIT")
+                else:
+                    await asyncio.get_running_loop().run_in_executor(self._thread, batch.execute, "COMMIT")
+            except DBAPIError as error:
+                self._end(batch, error)
+            else:
+                self._end(batch)
+
+    def _end(self, batch: "_Batch", failure: Exception | None = None) -> None:
+        if batch.is_alive:
+            batch.execute("ROLLBACK")
+        self._open, batch.failure = None, failure
+        batch.over.set()
+
+
+class _Batch:
+    """A transaction, and what became of it."""
+
+    def __init__(self, control: Connection, connection: Connection) -> None:
+        self._control, self.connection = control, connection
+        self.over = asyncio.Event()
+        self.failure: Exception | None = None
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it is open: SQLite gives up a whole transaction when the disk is full, for instance."""
+        driver: Any = self._control.connection.driver_connection
+        return bool(driver.in_transaction)
+
+    def execute(self, statement: str) -> None:
+        """Begin or end it."""
+        self._control.exec_driver_sql(statement)
+
+
+@asynccontextmanager
+async def in_turn(turns: asyncio.Semaphore, seconds: float) -> AsyncIterator[None]:
+    """Wait for a turn, have it, and give it back.
+
+    Raises:
+        TimeoutError: It did not come in so many seconds.
+    """
+    if turns.locked():
+        async with asyncio.timeout(seconds):
+            await turns.acquire()
+    else:
+        await turns.acquire()
+    try:
+        yield
+    finally:
+        turns.release()
