@@ -1,10 +1,10 @@
 """Events: what happened, kept for whoever asks later. The table, and the answers."""
 
-import json
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, ClassVar, Literal
 
+import orjson
 from pydantic import Field
 from sqlalchemy import BigInteger, Dialect, Index, Integer, Text
 from sqlalchemy.types import TypeDecorator
@@ -55,11 +55,11 @@ class Json(TypeDecorator[dict[str, Any]]):
 
     def process_bind_param(self, value: dict[str, Any] | None, dialect: Dialect) -> str | None:  # noqa: ARG002
         """Return the text of an object."""
-        return None if value is None else json.dumps(value, default=str)
+        return None if value is None else orjson.dumps(value, default=str).decode()
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> dict[str, Any] | None:  # noqa: ARG002
         """Return the object of a text."""
-        found: dict[str, Any] | None = None if value is None else json.loads(value)
+        found: dict[str, Any] | None = None if value is None else orjson.loads(value)
         return found
 
 

@@ -2,18 +2,44 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any, NamedTuple
 
-from sqlalchemy import update
-from sqlmodel import Session, col, select
+import sqlalchemy
+from sqlalchemy import bindparam, update
+from sqlmodel import Session, col
 
 from userapi.kit.announcements import Announcement, announce
 from userapi.kit.database import require_asked
 from userapi.kit.web.client import Client
-from userapi.models import LoginSession, User
+from userapi.models import LoginSession, User, column
 from userapi.security.tokens import Claims
-from userapi.sessions.rules import Caller, Current, Lifetime, SessionRevoked, current, stored
+from userapi.sessions.rules import Caller, Current, Lifetime, SessionRevoked, stored
 
 GRACE = timedelta(seconds=10)  # parallel tabs may present the token just rotated out
+
+
+class _Session(NamedTuple):
+    """A session as a refresh locks it."""
+
+    id: int
+    nonce: str
+    generation: int
+    used_generation: int
+    created_at: datetime
+    rotated_at: datetime
+    expires_at: datetime
+    user_agent: str | None
+    ip: str | None
+
+
+# Statements of columns, as refreshing is what clients do most often after reading: entities would cost twice as much.
+_COLUMNS: list[Any] = [getattr(LoginSession, name) for name in _Session._fields]
+_TABLE = column(LoginSession.id).table
+_IS_IT = (col(LoginSession.id) == bindparam("session_id")) & (col(LoginSession.user_id) == bindparam("user_id"))
+_LOCK = sqlalchemy.select(*_COLUMNS).where(_IS_IT).with_for_update()
+_USER = sqlalchemy.select(col(User.id), col(User.is_active)).where(col(User.id) == bindparam("user_id"))
+_ROTATE = sqlalchemy.update(_TABLE).where(column(LoginSession.id) == bindparam("session_id"))
+_END = sqlalchemy.delete(_TABLE).where(column(LoginSession.id) == bindparam("session_id"))
 
 
 @dataclass(frozen=True)
@@ -36,28 +62,32 @@ def refresh(db: Session, claims: Claims, client: Client, at: datetime, lifetime:
     current is used; then only within the grace, and only for the client that had the current. Any other was stolen or
     copied, and ends the session (RFC 9700 section 4.14.2).
     """
-    session = db.exec(
-        select(LoginSession)
-        .where(LoginSession.id == claims.session_id, LoginSession.user_id == claims.user_id)
-        .with_for_update()
-    ).one_or_none()
-    if session is None or session.nonce != claims.nonce or session.expires_at <= at:
+    connection, which = db.connection(), {"session_id": claims.session_id, "user_id": claims.user_id}
+    row = connection.execute(_LOCK, which).one_or_none()
+    if row is None:
         return None
-    user = db.get_one(User, claims.user_id)
-    require_asked((user.id, session.id), claims[:2])
-    if not user.is_active:
+    session = _Session._make(row)
+    if session.nonce != claims.nonce or session.expires_at <= at:
+        return None
+    user_id, is_active = connection.execute(_USER, which).one()
+    require_asked((user_id, session.id), claims[:2])
+    if not is_active:
         return None
     if claims.generation == session.generation:
-        session.generation += 1
-        session.rotated_at = at
-        session.expires_at = min(at + lifetime.idle, session.created_at + lifetime.whole)
-        session.user_agent, session.ip = stored(client)
+        user_agent, ip = stored(client)
+        rotated: dict[str, Any] = {
+            "generation": session.generation + 1,
+            "rotated_at": at,
+            "expires_at": min(at + lifetime.idle, session.created_at + lifetime.whole),
+        }
+        session = session._replace(**rotated)
+        connection.execute(_ROTATE, {**which, **rotated, "user_agent": user_agent, "ip": ip})
     elif not _may_repeat(session, claims.generation, client, at):
-        db.delete(session)
+        connection.execute(_END, which)
         announce(db, RefreshReused(claims.user_id, claims.session_id, client.ip, session.ip))
         announce(db, SessionRevoked(claims.user_id, "refresh token used again", claims.session_id))
         return None
-    return current(session)
+    return Current(session.id, session.nonce, session.generation, session.rotated_at, session.expires_at)
 
 
 def note_use(db: Session, session_id: int, generation: int) -> None:
@@ -78,7 +108,7 @@ def raise_generation(db: Session, caller: Caller, at: datetime) -> None:
     db.exec(session.values(generation=caller.generation + 1, rotated_at=at))
 
 
-def _may_repeat(session: LoginSession, generation: int, client: Client, at: datetime) -> bool:
+def _may_repeat(session: _Session, generation: int, client: Client, at: datetime) -> bool:
     """Tell whether a refresh token that is not of the current generation gets the current one again."""
     if generation != session.generation - 1:
         return False
