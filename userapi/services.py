@@ -22,6 +22,7 @@ from userapi.security.keyring import Keyring
 from userapi.security.strength import Strength
 from userapi.security.throttle import Throttle
 from userapi.security.tokens import Tokens
+from userapi.sessions.callers import Callers
 from userapi.sessions.first_use import FirstUses
 from userapi.sessions.issuer import issuer
 from userapi.users.preparation import Preparation
@@ -35,6 +36,7 @@ class Services:
         self.settings = settings
         self.announcements = Announcements()
         self.database = Database(settings.url, self.announcements)
+        self.callers = Callers(self.database, settings.recent_login_minutes * 60)
         self.first_uses = FirstUses(self.database)
         self.passwords = Passwords(settings.bcrypt_rounds)
         self.strength = Strength(settings.password_min_score, composition=settings.password_composition)

@@ -43,8 +43,10 @@ from userapi.security.hashing import FairQueue
 from userapi.security.keyring import Keyring
 from userapi.security.strength import Strength, is_common
 from userapi.security.throttle import Budget, Throttle, known_devices, strangers
+from userapi.security.tokens import Claims
 from userapi.server import supervisor
 from userapi.services import Services
+from userapi.sessions.callers import Callers
 from userapi.sessions.issuer import issuer
 
 __all__ = [
@@ -55,6 +57,8 @@ __all__ = [
     "Announcements",
     "ApiError",
     "Budget",
+    "Callers",
+    "Claims",
     "Client",
     "Database",
     "DatabaseCounters",

@@ -14,7 +14,7 @@ from userapi.kit.web import openapi
 from userapi.kit.web.dependencies import NOT_CROSS_SITE
 from userapi.kit.web.forms import FormRoute
 from userapi.security.tokens import ACCESS, Tokens, payload_of
-from userapi.sessions import rules as sessions
+from userapi.sessions.callers import Callers
 from userapi.sessions.first_use import FirstUses
 
 router = openapi.router(tags=["auth"], route_class=FormRoute, dependencies=[NOT_CROSS_SITE])
@@ -25,6 +25,9 @@ class _Services(Protocol):
 
     @property
     def database(self) -> Database: ...
+
+    @property
+    def callers(self) -> Callers: ...
 
     @property
     def tokens(self) -> Tokens: ...
@@ -105,7 +108,7 @@ async def introspect(form: Annotated[IntrospectionRequest, Depends(_known_client
         raise ApiError(ErrorCode.INVALID_REQUEST)
     services: _Services = request.app.state.services
     claims = services.tokens.read(ACCESS, form.token)
-    caller = await services.database.read(sessions.find_caller, claims, 0) if claims else None
+    caller = await services.callers.find(claims) if claims else None
     if caller is None:
         return Introspection(active=False)
     if caller.first_use:

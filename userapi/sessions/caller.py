@@ -8,14 +8,12 @@ from pydantic import WithJsonSchema
 
 from userapi.errors import ApiError, ErrorCode
 from userapi.kit import logs
-from userapi.kit.database import Database
 from userapi.kit.web import edge, openapi
 from userapi.models import UserId
 from userapi.security.tokens import ACCESS, Tokens
-from userapi.sessions import rules
+from userapi.sessions.callers import Callers
 from userapi.sessions.first_use import FirstUses
 from userapi.sessions.rules import Caller
-from userapi.settings import CoreSettings
 
 _ID_OR_ME = WithJsonSchema({"type": "string", "pattern": "^(me|[1-9][0-9]{0,9})$", "examples": ["me"]})  # one type
 
@@ -32,10 +30,7 @@ class _Services(Protocol):
     """What is needed here of a running service."""
 
     @property
-    def settings(self) -> CoreSettings: ...
-
-    @property
-    def database(self) -> Database: ...
+    def callers(self) -> Callers: ...
 
     @property
     def tokens(self) -> Tokens: ...
@@ -59,8 +54,7 @@ async def _caller(request: Request, token: Annotated[str | None, Depends(_bearer
     if claims is None:
         expired = services.tokens.has_expired(ACCESS, token)
         raise ApiError(ErrorCode.TOKEN_EXPIRED if expired else ErrorCode.INVALID_TOKEN)
-    max_age = services.settings.recent_login_minutes * 60
-    caller = await services.database.read(rules.find_caller, claims, max_age)
+    caller = await services.callers.find(claims)
     if caller is None:
         raise ApiError(ErrorCode.SESSION_ENDED)
     if caller.first_use:

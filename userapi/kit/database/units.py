@@ -151,6 +151,11 @@ class Database:
             return await connection.run_sync(work)
 
     @property
+    def is_local(self) -> bool:
+        """Whether units run in this process alone, on SQLite."""
+        return self._sqlite
+
+    @property
     def engines(self) -> dict[str, Engine]:
         """Return the engines, by the kind of units that run on them."""
         if self._sqlite:
