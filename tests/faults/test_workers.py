@@ -33,7 +33,7 @@ def url() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def two_workers(url: str) -> Iterator[Server]:
-    with serving(url, "--workers", "2", **SETTINGS) as server:
+    with serving(url, "--workers", "2", fresh=True, **SETTINGS) as server:
         wait_until(lambda: ready(server) == 2)
         yield server
 

@@ -45,11 +45,10 @@ def start(args: Sequence[str], streams: Sequence[int], env: dict[str, str], cwd:
 
     It is a fork of a process that has imported the service already, which spares a second. It is a fresh interpreter
     if that is asked for, and if a fork would not do: for other code, another `PYTHON...` setting, another library to
-    load first, more processes.
+    load first.
     """
     forked = (
-        args[0] in {"userapi", "uvicorn"}
-        and "--workers" not in args
+        args[0] in {"userapi", "uvicorn", "alembic"}
         and "LD_PRELOAD" not in env
         and environment("").items() >= {(name, value) for name, value in env.items() if name.startswith("PYTHON")}
     )

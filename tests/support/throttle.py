@@ -1,8 +1,10 @@
 """The login throttle as tests meet it."""
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 from tests.support.answers import assert_refused
@@ -13,6 +15,16 @@ from tests.support.people import PASSWORD, WRONG_PASSWORD
 from tests.support.servers import serving
 
 SLOTS = os.cpu_count() or 1  # passwords that are hashed at once, in a process
+
+
+@dataclass
+class Clock:
+    """A clock that tests move."""
+
+    seconds: float = field(default_factory=time.time)
+
+    def __call__(self) -> float:
+        return self.seconds
 
 
 async def wait_asked(throttle: Throttle, login: str, address: str | None = None) -> int:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.api.login.test_time import TestTime as Times
+from tests.long.test_login_time import TestTime as Times
 from tests.support.commands import command
 from tests.support.databases import ON_SQLITE
 from tests.support.hashes import HASHES

@@ -214,7 +214,7 @@ class TestSetPassword:
 
 class TestHelp:
     def test_every_command_is_listed_with_what_it_does(self) -> None:
-        done = run("userapi", "--help", url="", fresh=True)
+        done = run("userapi", "--help", url="")
         assert done.returncode == 0
         for name in ("serve", "migrate", "create-admin", "set-password"):
             assert name in done.stdout

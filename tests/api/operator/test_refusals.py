@@ -75,7 +75,7 @@ class TestRefusals:
         assert "Hidden-1" not in message
 
     def test_under_uvicorn_it_is_one_readable_line_too(self) -> None:
-        refused = refused_to_start(run(*UVICORN, url="sqlite://", fresh=True, BCRYPT_ROUNDS="99"))
+        refused = refused_to_start(run(*UVICORN, url="sqlite://", BCRYPT_ROUNDS="99"))
         assert refused.startswith("BCRYPT_ROUNDS: ")
 
     def test_several_wrong_settings_are_a_line_each(self) -> None:
