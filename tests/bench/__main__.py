@@ -5,32 +5,18 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import click
 
-from tests.bench import machine, report
-from tests.bench.load import Sample
-from tests.bench.operations import CONSTANT, OURS, TITLES, TUTORIAL, TUTORIAL_CONNECTIONS, Measure, operations
+from tests.bench import machine, report, yardsticks
+from tests.bench.operations import OURS, TITLES, TUTORIAL_CONNECTIONS
+from tests.bench.plan import Plan
 from tests.bench.report import Row
-from tests.bench.site import MAX_USERS, Site, site
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One thing to measure, round after round."""
-
-    site: Site
-    operation: str
-    subject: str
-    connections: int
-    measure: Measure
+from tests.bench.rounds import measured
+from tests.bench.site import MAX_USERS, kind_of
 
 
 def _words(_: click.Context, __: click.Parameter, value: Any) -> list[str]:
@@ -171,36 +157,20 @@ def bench(
     if not sweep:
         header["tutorial"] = f"over at most {TUTORIAL_CONNECTIONS} connections, its pool's size (see --help)"
     click.echo("\n".join(f"{name + ':':11}{value}" for name, value in header.items()))
+    plan = Plan(users, workers, connections, rounds, wanted, bcrypt_rounds, sweep, scale, wrk)
     rows: list[Row] = []
     processes: list[dict[str, Any]] = []
     for database in databases:
         with ExitStack() as stack:
             try:
-                sites = [
-                    stack.enter_context(site(database, count, workers, bcrypt_rounds)) for count in scale or [users]
-                ]
-                offered = [
-                    operations(each, wrk, wanted, most=None if sweep else TUTORIAL_CONNECTIONS) for each in sites
-                ]
+                running = stack.enter_context(yardsticks.prepared(database, plan))
             except Exception as error:
                 raise click.ClickException(f"cannot prepare {database}: {error}") from error
-            cells = [
-                Cell(each, name, subject, count, measure)
-                for name in TITLES
-                for count in sweep or [1 if scale else connections]
-                for each, measures in zip(sites, offered, strict=True)
-                for subject, measure in measures.get(name, {}).items()
-                if not (sweep or scale) or subject in {OURS, TUTORIAL}
-            ]
-            found = _measured(cells, rounds, duration)
-            rows += found
-            click.echo(
-                f"\n{sites[0].database}, {', '.join(f'{each.users:,}' for each in sites)} users, {workers} worker(s)"
-            )
-            click.echo((report.scaled if scale else report.compared)(found))
-            if not (sweep or scale):
-                processes += (of_site := _processes(sites[0], wanted, rounds))
-                click.echo(report.processes(of_site), nl=False)
+            rows += (found := measured(running.cells, rounds, duration))
+            counts = ", ".join(f"{count:,}" for count in running.users)
+            click.echo(f"\n{kind_of(database)}, {counts} users, {workers} worker(s)\n{running.table(found)}")
+            processes += (of_servers := running.processes())
+            click.echo(report.processes(of_servers), nl=False)
     results = {"header": header, "rows": [row.as_json() for row in rows], "processes": processes}
     if json_file:
         json_file.write_text(json.dumps(results, indent=1) + "\n")
@@ -221,45 +191,6 @@ def _generator(wrk: str | None) -> str:
         return "bundled load generator (asyncio), not wrk: it takes more of the processor, so throughput looks lower"
     first = subprocess.run([wrk, "-v"], capture_output=True, text=True, check=False).stdout.partition("\n")[0]
     return first.partition("Copyright")[0].strip()
-
-
-def _measured(cells: Sequence[Cell], rounds: int, seconds: float) -> list[Row]:
-    """Measure each cell `rounds` times; the cells of an operation take turns."""
-    rows = []
-    with click.progressbar(length=len(cells) * (rounds + 1), label="measuring", file=sys.stderr) as bar:
-        for _, group in groupby(cells, lambda cell: (cell.operation, cell.connections)):
-            together = list(group)
-            samples: dict[Cell, list[Sample]] = {cell: [] for cell in together}
-            for number in range(rounds + 1):
-                for cell in together:
-                    if number:
-                        samples[cell].append(cell.measure(cell.connections, seconds))
-                    else:  # to warm up
-                        cell.measure(min(cell.connections, 4), seconds / 5)
-                    bar.update(1)
-            rows += [
-                Row(c.site.database, c.site.users, c.operation, c.subject, c.connections, report.medians(samples[c]))
-                for c in together
-            ]
-    return rows
-
-
-def _processes(of: Site, wanted: Sequence[str], rounds: int) -> list[dict[str, Any]]:
-    """Time to the first answer, and memory, of each kind of server."""
-    servers = {OURS: of.ours, TUTORIAL: of.tutorial, CONSTANT: of.constant}
-    starts: dict[str, list[float]] = {name: [] for name in servers}
-    for _ in range(rounds if "start" in wanted else 0):
-        for name, server in servers.items():
-            starts[name].append(server.start_seconds())
-    return [
-        {
-            "database": of.database,
-            "subject": name,
-            "start_ms": median(starts[name]) * 1e3 if starts[name] else None,
-            "memory_mib": machine.memory(server.pid) if "memory" in wanted else None,
-        }
-        for name, server in servers.items()
-    ]
 
 
 if __name__ == "__main__":
