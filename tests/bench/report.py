@@ -1,7 +1,7 @@
 """Results as a table, as JSON and as a chart."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from html import escape
 from itertools import groupby
@@ -23,6 +23,7 @@ class Row:
     connections: int
     sample: Sample
     rates: tuple[float, ...]  # requests a second, of each round
+    size: int | None  # bytes of an answer
 
     def as_json(self) -> dict[str, Any]:
         own = {name: value for name, value in asdict(self).items() if name != "sample"}
@@ -120,7 +121,7 @@ def processes(found: Sequence[dict[str, Any]]) -> str:
     return "\n" + aligned(["process", "first answer ms", "RSS MiB", "PSS MiB"], lines, 1) + "\n" if lines else ""
 
 
-def chart(rows: Sequence[Row], title: str) -> str:
+def chart(rows: Sequence[Row], title: str, titles: Mapping[str, str]) -> str:
     """An SVG of throughput on a logarithmic scale, a bar for each row."""
     several = {name: len({getattr(row, name) for row in rows}) > 1 for name in ("database", "users", "connections")}
     shown = [replace(row, users=row.users if several["users"] else 0) for row in rows]
@@ -136,7 +137,7 @@ def chart(rows: Sequence[Row], title: str) -> str:
     for (database, users, operation, connections), group in groupby(
         shown, lambda row: (row.database, row.users, row.operation, row.connections)
     ):
-        labels = [TITLES[operation]]
+        labels = [titles[operation]]
         labels += [database] if several["database"] else []
         labels += [f"{users:,} users"] if several["users"] else []
         labels += [f"{connections} connections"] if several["connections"] else []

@@ -14,7 +14,7 @@ from tests.bench.report import Row, medians
 
 @dataclass(frozen=True)
 class Cell:
-    """One thing to measure; `database` and `users` say on what."""
+    """One thing to measure; `database` and `users` say on what, `size` the bytes of an answer, where that is told."""
 
     database: str
     users: int
@@ -22,6 +22,7 @@ class Cell:
     subject: str
     connections: int
     measure: Measure
+    size: int | None = None
 
 
 def measured(cells: Sequence[Cell], rounds: int, seconds: float) -> list[Row]:
@@ -45,4 +46,4 @@ def measured(cells: Sequence[Cell], rounds: int, seconds: float) -> list[Row]:
 def _row(cell: Cell, samples: Sequence[Sample]) -> Row:
     rates = tuple(sample.requests_per_second for sample in samples)
     subject = (cell.database, cell.users, cell.operation, cell.subject, cell.connections)
-    return Row(*subject, medians(samples), rates)
+    return Row(*subject, medians(samples), rates, cell.size)
