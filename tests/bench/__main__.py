@@ -5,32 +5,19 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import click
 
-from tests.bench import machine, report
-from tests.bench.load import Sample
-from tests.bench.operations import CONSTANT, OURS, TITLES, TUTORIAL, TUTORIAL_CONNECTIONS, Measure, operations
+from tests.bench import machine, report, yardsticks
+from tests.bench.operations import OURS, TITLES, TUTORIAL_CONNECTIONS
+from tests.bench.peers import comparison
+from tests.bench.plan import Plan
 from tests.bench.report import Row
-from tests.bench.site import MAX_USERS, Site, site
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One thing to measure, round after round."""
-
-    site: Site
-    operation: str
-    subject: str
-    connections: int
-    measure: Measure
+from tests.bench.rounds import measured
+from tests.bench.site import MAX_USERS, kind_of
 
 
 def _words(_: click.Context, __: click.Parameter, value: Any) -> list[str]:
@@ -108,6 +95,7 @@ def _known(context: click.Context, parameter: click.Parameter, value: Any) -> li
     help="Measure at each of these numbers of users, with 1 connection, and tell how costs grow. "
     "[without numbers: 1000,100000,1000000]",
 )
+@click.option("--peers", is_flag=True, help="Compare with PocketBase, fastapi-users and the tutorial's app instead.")
 @click.option("--no-wrk", is_flag=True, help="Use the bundled load generator even if there is wrk.")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the results here.")
 @click.option(
@@ -124,6 +112,7 @@ def bench(
     bcrypt_rounds: int,
     sweep: list[int],
     scale: list[int],
+    peers: bool,
     no_wrk: bool,
     json_file: Path | None,
     plot_file: Path | None,
@@ -142,6 +131,14 @@ def bench(
     SQL alone     the statements that userapi runs, by the bare driver, on one connection
     bcrypt alone  password checks on all cores, without a service
 
+    With --peers it runs beside these, on SQLite, each with the same users and the same bcrypt cost. They are installed
+    for it in ~/.cache/userapi-tests, and each is measured in what it offers, bcrypt over at most 8 connections:
+
+    \b
+    PocketBase     its threads that run Go are as many as the others have --workers; its superuser lists and makes users
+    fastapi-users  as its documentation sets it up: SQLAlchemy, aiosqlite, JWT
+    tutorial       as above
+
     The ratios are userapi's throughput and CPU time as multiples of that line's. p50 and p99 are latencies. CPU us is
     the processor time of the server's processes (a database server's is not in it) for one request; it is what to
     compare when load generator and server share the cores. Errors are answers other than 2xx and 3xx, broken
@@ -155,12 +152,14 @@ def bench(
     list10/100     the first page; deep: a page of 100 halfway, by cursor if there is one, else by number
     search         q=, by name
     create, create4  POST /users, with the usual bcrypt cost and with cost 4
-    update         PUT of another age
+    update         PUT of another age; with --peers each user changes oneself, by PATCH where there is one
     mixed          GET /users/me while as many connections log in
     start, memory  time to the first answer, and a worker's memory after the load
 
     Database servers are looked for where the tests do: USERAPI_TEST_POSTGRESQL, USERAPI_TEST_MYSQL.
     """
+    if peers and (sweep or scale or {kind_of(database) for database in databases} != {"sqlite"}):
+        raise click.UsageError("--peers compares on SQLite, without --sweep and --scale")
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background has it ignored
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     wrk = None if no_wrk else shutil.which("wrk")
@@ -170,48 +169,35 @@ def bench(
     }
     if not sweep:
         header["tutorial"] = f"over at most {TUTORIAL_CONNECTIONS} connections, its pool's size (see --help)"
+    if peers:
+        header["peers"] = comparison.versions()
     click.echo("\n".join(f"{name + ':':11}{value}" for name, value in header.items()))
+    plan = Plan(users, workers, connections, rounds, wanted, bcrypt_rounds, sweep, scale, wrk)
+    prepared, titles = (comparison.prepared, comparison.TITLES) if peers else (yardsticks.prepared, TITLES)
     rows: list[Row] = []
     processes: list[dict[str, Any]] = []
     for database in databases:
         with ExitStack() as stack:
             try:
-                sites = [
-                    stack.enter_context(site(database, count, workers, bcrypt_rounds)) for count in scale or [users]
-                ]
-                offered = [
-                    operations(each, wrk, wanted, most=None if sweep else TUTORIAL_CONNECTIONS) for each in sites
-                ]
+                running = stack.enter_context(prepared(database, plan))
             except Exception as error:
                 raise click.ClickException(f"cannot prepare {database}: {error}") from error
-            cells = [
-                Cell(each, name, subject, count, measure)
-                for name in TITLES
-                for count in sweep or [1 if scale else connections]
-                for each, measures in zip(sites, offered, strict=True)
-                for subject, measure in measures.get(name, {}).items()
-                if not (sweep or scale) or subject in {OURS, TUTORIAL}
-            ]
-            found = _measured(cells, rounds, duration)
-            rows += found
-            click.echo(
-                f"\n{sites[0].database}, {', '.join(f'{each.users:,}' for each in sites)} users, {workers} worker(s)"
-            )
-            click.echo((report.scaled if scale else report.compared)(found))
-            if not (sweep or scale):
-                processes += (of_site := _processes(sites[0], wanted, rounds))
-                click.echo(report.processes(of_site), nl=False)
+            rows += (found := measured(running.cells, rounds, duration))
+            counts = ", ".join(f"{count:,}" for count in running.users)
+            click.echo(f"\n{kind_of(database)}, {counts} users, {workers} worker(s)\n{running.table(found)}")
+            processes += (of_servers := running.processes())
+            click.echo(report.processes(of_servers), nl=False)
     results = {"header": header, "rows": [row.as_json() for row in rows], "processes": processes}
     if json_file:
         json_file.write_text(json.dumps(results, indent=1) + "\n")
     if plot_file and rows:
-        plot_file.write_text(report.chart(rows, f"requests per second; {header['machine']}"))
+        plot_file.write_text(report.chart(rows, f"requests per second; {header['machine']}", titles))
     failed = [row for row in rows if row.sample.errors]
     if failed:
         click.echo("\nERRORS; figures of lines with errors mean little:", err=True)
     for row in failed:
         place = f"{row.database}, {row.users:,} users, {row.connections} connections"
-        said = f"{row.sample.errors:,} of {row.subject}, {TITLES[row.operation]}, {place}"
+        said = f"{row.sample.errors:,} of {row.subject}, {titles[row.operation]}, {place}"
         click.echo(f"{said}: {row.sample.example or 'no example'}", err=True)
     sys.exit(1 if any(row.subject == OURS for row in failed) else 0)
 
@@ -221,45 +207,6 @@ def _generator(wrk: str | None) -> str:
         return "bundled load generator (asyncio), not wrk: it takes more of the processor, so throughput looks lower"
     first = subprocess.run([wrk, "-v"], capture_output=True, text=True, check=False).stdout.partition("\n")[0]
     return first.partition("Copyright")[0].strip()
-
-
-def _measured(cells: Sequence[Cell], rounds: int, seconds: float) -> list[Row]:
-    """Measure each cell `rounds` times; the cells of an operation take turns."""
-    rows = []
-    with click.progressbar(length=len(cells) * (rounds + 1), label="measuring", file=sys.stderr) as bar:
-        for _, group in groupby(cells, lambda cell: (cell.operation, cell.connections)):
-            together = list(group)
-            samples: dict[Cell, list[Sample]] = {cell: [] for cell in together}
-            for number in range(rounds + 1):
-                for cell in together:
-                    if number:
-                        samples[cell].append(cell.measure(cell.connections, seconds))
-                    else:  # to warm up
-                        cell.measure(min(cell.connections, 4), seconds / 5)
-                    bar.update(1)
-            rows += [
-                Row(c.site.database, c.site.users, c.operation, c.subject, c.connections, report.medians(samples[c]))
-                for c in together
-            ]
-    return rows
-
-
-def _processes(of: Site, wanted: Sequence[str], rounds: int) -> list[dict[str, Any]]:
-    """Time to the first answer, and memory, of each kind of server."""
-    servers = {OURS: of.ours, TUTORIAL: of.tutorial, CONSTANT: of.constant}
-    starts: dict[str, list[float]] = {name: [] for name in servers}
-    for _ in range(rounds if "start" in wanted else 0):
-        for name, server in servers.items():
-            starts[name].append(server.start_seconds())
-    return [
-        {
-            "database": of.database,
-            "subject": name,
-            "start_ms": median(starts[name]) * 1e3 if starts[name] else None,
-            "memory_mib": machine.memory(server.pid) if "memory" in wanted else None,
-        }
-        for name, server in servers.items()
-    ]
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from tests.bench.servers import Server
 ANSWER_SECONDS = 60
 HANG_SECONDS = 10  # a starved machine is no deadlock
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+_CHUNKED = re.compile(rb"\r\ntransfer-encoding: *chunked\r\n", re.IGNORECASE)
 _cells = itertools.count()
 
 
@@ -207,8 +208,7 @@ async def _talk(
                     writer.write(request.encode())
                     async with asyncio.timeout(ANSWER_SECONDS):
                         head = await reader.readuntil(b"\r\n\r\n")
-                        length = _LENGTH.search(head)
-                        body = await reader.readexactly(int(length[1])) if length else b""
+                        body = await _body(reader, head)
                     latencies.append(time.perf_counter() - begun)
                     if head[9:10] not in {b"2", b"3"}:
                         errors.append(f"{request.method} {request.path} {head[9:12].decode()} {body[:200]!r}")
@@ -222,3 +222,14 @@ async def _talk(
             if time.perf_counter() > deadline:
                 return
             await asyncio.sleep(0.05)
+
+
+async def _body(reader: asyncio.StreamReader, head: bytes) -> bytes:
+    if length := _LENGTH.search(head):
+        return await reader.readexactly(int(length[1]))
+    body = b""
+    if _CHUNKED.search(head):
+        while size := int(await reader.readuntil(b"\r\n"), 16):
+            body += (await reader.readexactly(size + 2))[:-2]
+        await reader.readexactly(2)
+    return body

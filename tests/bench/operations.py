@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from tests.bench import limits
 from tests.bench.load import Chain, Load, Request, Sample, measure
 from tests.bench.servers import Server
-from tests.bench.site import FORM, JSON, Site, ask, log_in, login
+from tests.bench.site import FORM, JSON, Site, ask, ids, log_in, login, names, path_halfway
 from tests.support.people import PASSWORD, bearer
 
 Measure = Callable[[int, float], Sample]  # of connections and seconds
@@ -42,15 +42,16 @@ def operations(site: Site, wrk: str | None, wanted: Sequence[str], most: int | N
 
     `most` bounds the tutorial's connections.
     """
-    ours, theirs = _requests(site, site.cheap), _requests(site, site.tutorial)
+    filled = site.filled
+    ours, theirs = requests_of(filled.users, site.cheap), requests_of(filled.users, site.tutorial)
     of_constant = {
         size: Load(site.constant, [Request("GET", path)])
         for size, path in {1: "/user", 10: "/users/10", 100: "/users/100"}.items()
     }
-    names = [name for name in TITLES if name in wanted and name in ours]
-    recorded = asyncio.run(limits.record(site.url, {name: ours[name] for name in names if name not in SLOW}))
+    measured = [name for name in TITLES if name in wanted and name in ours]
+    recorded = asyncio.run(limits.record(filled.url, {name: ours[name] for name in measured if name not in SLOW}))
     found: dict[str, dict[str, Measure]] = {}
-    for name in names:
+    for name in measured:
         cheap = name in {"login4", "create4", "refresh"}
         server, tutorial = (site.cheap, site.cheap_tutorial) if cheap else (site.ours, site.tutorial)
         slow = name in SLOW
@@ -58,50 +59,50 @@ def operations(site: Site, wrk: str | None, wanted: Sequence[str], most: int | N
         if name in theirs:
             subjects[TUTORIAL] = Load(tutorial, theirs[name], slow=slow)
         if name == "refresh":
-            subjects[OURS] = Load(server, chain=partial(_rotation, server, itertools.cycle(site.names(cheap=True))))
+            subjects[OURS] = refreshes(server, filled.users)
         for load in subjects.values():
             for request in load.requests[:1]:
                 ask(load.server, request.varied(f"1st_{name}", 0))
         under: Callable[..., Sample] = partial(_during_logins, site) if name == "mixed" else measure
         measures: dict[str, Measure] = {subject: partial(under, load, wrk) for subject, load in subjects.items()}
         if most and TUTORIAL in measures:
-            measures[TUTORIAL] = partial(_with_at_most, most, measures[TUTORIAL])
+            measures[TUTORIAL] = at_most(most, measures[TUTORIAL])
         if size := {"me": 1, "read": 1, "list10": 10, "list100": 100, "deep": 100, "search": 10}.get(name):
             measures[CONSTANT] = partial(measure, of_constant[size], wrk)
         if name in recorded:
-            measures[SQL] = partial(_alone, site.url, recorded[name])
+            measures[SQL] = partial(_alone, filled.url, recorded[name])
         if name in {"login", "create"}:
-            measures[BCRYPT] = partial(_bcrypt_alone, site.hashed)
+            measures[BCRYPT] = partial(_bcrypt_alone, filled.hashed)
         found[name] = measures
     return found
 
 
-def _requests(site: Site, server: Server) -> dict[str, list[Request]]:
+def requests_of(users: int, server: Server) -> dict[str, list[Request]]:
     """The requests of each operation that the server offers; its tokens come from logins."""
     admin_login = log_in(server, "user0")
     admin = bearer(admin_login["access_token"])
-    tokens = [log_in(server, name)["access_token"] for name in site.names(cheap=True)[:100]]
+    tokens = [log_in(server, name)["access_token"] for name in names(users, cheap=True)[:100]]
     new = {"username": "u{n}", "email": "u{n}@example.com", "password": PASSWORD}
     me = [Request("GET", "/users/me", bearer(token)) for token in tokens]
-    halfway = site.path_halfway(server, admin_login["access_token"], 100)
+    halfway = path_halfway(users, server, admin_login["access_token"], 100)
     offered = {
-        "login": [login(name) for name in site.names(cheap=False)],
-        "login4": [login(name) for name in site.names(cheap=True)],
+        "login": [login(name) for name in names(users, cheap=False)],
+        "login4": [login(name) for name in names(users, cheap=True)],
         "me": me,
-        "read": [Request("GET", f"/users/{user_id}", admin) for user_id in site.ids()],
+        "read": [Request("GET", f"/users/{user_id}", admin) for user_id in ids(users)],
         "list10": [Request("GET", "/users?page_size=10", admin)],
         "list100": [Request("GET", "/users?page_size=100", admin)],
         "deep": [Request("GET", halfway, admin)],
         "create": [Request("POST", "/users", admin | JSON, json.dumps(new))],
         "create4": [Request("POST", "/users", admin | JSON, json.dumps(new))],
-        "update": [Request("PUT", f"/users/{user_id}", admin | JSON, '{"age": {age}}') for user_id in site.ids()],
+        "update": [Request("PUT", f"/users/{user_id}", admin | JSON, '{"age": {age}}') for user_id in ids(users)],
         "mixed": me,
     }
     if "refresh_token" in admin_login:
         offered["refresh"] = [_refresh(log_in(server, "user0")["refresh_token"]) for _ in range(2)]
     document = ask(server, Request("GET", "/openapi.json")).json()
     if any(parameter["name"] == "q" for parameter in document["paths"]["/users"]["get"].get("parameters", [])):
-        searches = [f"/users?q=user{user_id}&page_size=10" for user_id in site.ids()]
+        searches = [f"/users?q=user{user_id}&page_size=10" for user_id in ids(users)]
         offered["search"] = [Request("GET", path, admin) for path in searches]
     return offered
 
@@ -110,20 +111,26 @@ def _refresh(refresh_token: str) -> Request:
     return Request("POST", "/token", FORM, urlencode({"grant_type": "refresh_token", "refresh_token": refresh_token}))
 
 
-def _rotation(server: Server, names: "itertools.cycle[str]") -> Chain:
-    """A login of its own, then refreshes, each with the token of the answer before."""
-    refresh_token = log_in(server, next(names))["refresh_token"]
-    while True:
-        answer = yield _refresh(refresh_token)
-        refresh_token = json.loads(answer).get("refresh_token", refresh_token)
+def refreshes(server: Server, users: int) -> Load:
+    """Refreshes, each connection with a login of its own, each refresh with the token of the answer before."""
+    logging_in = itertools.cycle(names(users, cheap=True))
+
+    def chain() -> Chain:
+        refresh_token = log_in(server, next(logging_in))["refresh_token"]
+        while True:
+            answer = yield _refresh(refresh_token)
+            refresh_token = json.loads(answer).get("refresh_token", refresh_token)
+
+    return Load(server, chain=chain)
 
 
-def _with_at_most(most: int, measure: Measure, connections: int, seconds: float) -> Sample:
-    return measure(min(connections, most), seconds)
+def at_most(most: int, measure: Measure) -> Measure:
+    """The measure with a bound on its connections."""
+    return lambda connections, seconds: measure(min(connections, most), seconds)
 
 
 def _during_logins(site: Site, load: Load, wrk: str | None, connections: int, seconds: float) -> Sample:
-    logins = Load(load.server, [login(name) for name in site.names(cheap=False)], slow=True)
+    logins = Load(load.server, [login(name) for name in names(site.filled.users, cheap=False)], slow=True)
     with ThreadPoolExecutor(1) as threads:
         flood = threads.submit(measure, logins, wrk, connections, seconds + 0.5)
         sample = measure(load, wrk, connections, seconds, alone=False)

@@ -1,7 +1,7 @@
 """Results as a table, as JSON and as a chart."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from html import escape
 from itertools import groupby
@@ -22,6 +22,8 @@ class Row:
     subject: str
     connections: int
     sample: Sample
+    rates: tuple[float, ...]  # requests a second, of each round
+    size: int | None  # bytes of an answer
 
     def as_json(self) -> dict[str, Any]:
         own = {name: value for name, value in asdict(self).items() if name != "sample"}
@@ -44,7 +46,7 @@ def medians(samples: Sequence[Sample]) -> Sample:
     )
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
     if value is None or math.isnan(value):
         return "-"
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}" if value < 10 else f"{value:.1f}"
@@ -74,7 +76,7 @@ def compared(rows: Sequence[Row]) -> str:
         ours = next(row.sample for row in of_operation if row.subject == OURS)
         for row in of_operation:
             s = row.sample
-            figures = [_number(value) for value in (s.requests_per_second, s.p50_ms, s.p99_ms, s.cpu_us)]
+            figures = [number(value) for value in (s.requests_per_second, s.p50_ms, s.p99_ms, s.cpu_us)]
             ratios = [_ratio(ours.requests_per_second, s.requests_per_second), _ratio(ours.cpu_us, s.cpu_us)]
             title = TITLES[operation] if row.subject == OURS else ""
             lines.append(
@@ -102,7 +104,7 @@ def scaled(rows: Sequence[Row]) -> str:
         samples = [row.sample for row in group]
         p50s, cpus = [sample.p50_ms for sample in samples], [sample.cpu_us for sample in samples]
         errors = str(sum(sample.errors for sample in samples))
-        figures = [*map(_number, p50s), _ratio(p50s[-1], p50s[0]), *map(_number, cpus), _ratio(cpus[-1], cpus[0])]
+        figures = [*map(number, p50s), _ratio(p50s[-1], p50s[0]), *map(number, cpus), _ratio(cpus[-1], cpus[0])]
         lines.append([TITLES[operation], subject, *figures, errors])
     head = [*(f"ms {count:,}" for count in counts), "growth", *(f"us {count:,}" for count in counts), "growth"]
     return aligned(["operation", "of", *head, "errors"], lines, 2)
@@ -113,13 +115,13 @@ def processes(found: Sequence[dict[str, Any]]) -> str:
     lines = []
     for one in found:
         memory = one["memory_mib"] or {}
-        figures = [_number(value) for value in (one["start_ms"], memory.get("rss"), memory.get("pss"))]
+        figures = [number(value) for value in (one["start_ms"], memory.get("rss"), memory.get("pss"))]
         if figures != ["-", "-", "-"]:
             lines.append([one["subject"], *figures])
     return "\n" + aligned(["process", "first answer ms", "RSS MiB", "PSS MiB"], lines, 1) + "\n" if lines else ""
 
 
-def chart(rows: Sequence[Row], title: str) -> str:
+def chart(rows: Sequence[Row], title: str, titles: Mapping[str, str]) -> str:
     """An SVG of throughput on a logarithmic scale, a bar for each row."""
     several = {name: len({getattr(row, name) for row in rows}) > 1 for name in ("database", "users", "connections")}
     shown = [replace(row, users=row.users if several["users"] else 0) for row in rows]
@@ -135,7 +137,7 @@ def chart(rows: Sequence[Row], title: str) -> str:
     for (database, users, operation, connections), group in groupby(
         shown, lambda row: (row.database, row.users, row.operation, row.connections)
     ):
-        labels = [TITLES[operation]]
+        labels = [titles[operation]]
         labels += [database] if several["database"] else []
         labels += [f"{users:,} users"] if several["users"] else []
         labels += [f"{connections} connections"] if several["connections"] else []
@@ -143,7 +145,7 @@ def chart(rows: Sequence[Row], title: str) -> str:
         for row in group:
             rate, errors = row.sample.requests_per_second, row.sample.errors
             colour = "#c0392b" if errors else "#2c6fbb" if row.subject == OURS else "#b8c2cc"
-            said = f"{_number(rate)} {row.subject}" + (f", {errors} errors" if errors else "")
+            said = f"{number(rate)} {row.subject}" + (f", {errors} errors" if errors else "")
             parts.append(f'<rect x="{left}" y="{y}" width="{x(rate) - left:.1f}" height="13" fill="{colour}"/>')
             parts.append(f'<text x="{x(rate) + 4:.1f}" y="{y + 11}">{escape(said)}</text>')
             y += step

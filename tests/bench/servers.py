@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -24,19 +24,12 @@ CONSTANT = ("uvicorn", "tests.bench.constant_app:app")
 class Server:
     """A server on a free port, starting; all it prints goes to a file."""
 
-    def __init__(self, command: tuple[str, ...], url: str, folder: Path, *, workers: int = 1, rounds: int = 4) -> None:
-        """`rounds` is its bcrypt cost, `folder` gets its output."""
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str], folder: Path) -> None:
+        """In `command`, `{port}` stands for its port; `folder` gets its output."""
         self.port = free_port()
-        self._kind = (command, url, folder)
         self._log = folder / f"{self.port}.log"
-        self._command = [sys.executable, "-m", *command, "--port", str(self.port), "--workers", str(workers)]
-        self._environment = environment(
-            url,
-            TUTORIAL_DATABASE_URL=url,
-            BCRYPT_ROUNDS=str(rounds),
-            ACCESS_TOKEN_EXPIRE_MINUTES="1440",
-            PYTHONWARNINGS="",
-        )
+        self._command = [part.replace("{port}", str(self.port)) for part in command]
+        self._environment = environment
         self._process = self._start()
 
     def _start(self) -> subprocess.Popen[bytes]:
@@ -94,10 +87,35 @@ class Server:
         self._process = self._start()
         self.wait()
 
+
+class PythonServer(Server):
+    """A server that a module of Python is, run as `python -m` does."""
+
+    def __init__(
+        self,
+        module: tuple[str, ...],
+        url: str,
+        folder: Path,
+        *,
+        workers: int = 1,
+        rounds: int = 4,
+        python: str = sys.executable,
+    ) -> None:
+        """`rounds` is its bcrypt cost, `url` its database's."""
+        self._kind = (module, url, folder)
+        settings = environment(
+            url,
+            TUTORIAL_DATABASE_URL=url,
+            BCRYPT_ROUNDS=str(rounds),
+            ACCESS_TOKEN_EXPIRE_MINUTES="1440",
+            PYTHONWARNINGS="",
+        )
+        super().__init__([python, "-m", *module, "--port", "{port}", "--workers", str(workers)], settings, folder)
+
     def start_seconds(self) -> float:
         """Give the time from the start of another server like this, with one worker, to its first answer."""
         begun = time.perf_counter()
-        other = Server(*self._kind)
+        other = PythonServer(*self._kind)
         try:
             other.wait()
             return time.perf_counter() - begun

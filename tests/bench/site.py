@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from tests.bench import tutorial_app
 from tests.bench.load import Request
-from tests.bench.servers import CONSTANT, TUTORIAL, USERAPI, Server, running
+from tests.bench.servers import CONSTANT, TUTORIAL, USERAPI, PythonServer, Server, running
 from tests.support import databases
 from tests.support.people import PASSWORD, bearer
 from tests.support.processes import run
@@ -30,45 +30,84 @@ JSON = {"Content-Type": "application/json"}
 
 
 @dataclass(frozen=True)
-class Site:
-    """The `cheap` servers have bcrypt cost 4; users of even number have hashes of that cost, number 0 is admin."""
+class Filled:
+    """A database with users, the first an admin; those of even number have hashes of cost 4, the rest of full cost."""
 
     database: str
     url: str
     users: int
-    ours: Server
-    cheap: Server
-    tutorial: Server
-    cheap_tutorial: Server
-    constant: Server
-    hashed: str
+    rounds: int  # the full cost
+    hashed: str  # a hash of full cost
+    folder: Path  # for what servers print
 
-    def names(self, *, cheap: bool) -> list[str]:
-        """Some users of even number, or of odd number; never the admin."""
-        return [f"user{number}" for number in range(2 if cheap else 1, min(self.users, 2 * KNOWN), 2)]
+    @property
+    def sync_url(self) -> str:
+        """The URL for an application that is not asynchronous."""
+        engine = databases.sync_engine(self.url)
+        engine.dispose()
+        return engine.url.render_as_string(hide_password=False)
 
-    def ids(self) -> list[int]:
-        """Ids of users of any number but the admin's."""
-        return [random.randrange(2, self.users + 1) for _ in range(1000)]
 
-    def path_halfway(self, server: Server, token: str, page_size: int) -> str:
-        """The path of the page in the middle of all users: by a cursor, if the server gives any, else by its number."""
-        pages = max(self.users // page_size // 2, 1)
-        path = f"/users?page_size={page_size}"
-        with httpx.Client(base_url=f"http://127.0.0.1:{server.port}", headers=bearer(token), timeout=60) as client:
-            for _ in range(pages):  # a cursor is not to be made up
-                link = client.get(path).raise_for_status().links.get("next", {}).get("url", "")
-                if "after=" not in link:
-                    return f"/users?page={pages + 1}&page_size={page_size}"
-                path = link
-        return path
+@dataclass(frozen=True)
+class Site:
+    """The servers to compare on a database; the `cheap` ones have bcrypt cost 4."""
+
+    filled: Filled
+    ours: PythonServer
+    cheap: PythonServer
+    tutorial: PythonServer
+    cheap_tutorial: PythonServer
+    constant: PythonServer
+
+
+def names(users: int, *, cheap: bool) -> list[str]:
+    """Some users of even number, or of odd number; never the admin."""
+    return [f"user{number}" for number in range(2 if cheap else 1, min(users, 2 * KNOWN), 2)]
+
+
+def ids(users: int) -> list[int]:
+    """Ids of users of any number but the admin's."""
+    return [random.randrange(2, users + 1) for _ in range(1000)]
+
+
+def path_halfway(users: int, server: Server, token: str, page_size: int) -> str:
+    """The path of the page in the middle of all users: by a cursor, if the server gives any, else by its number."""
+    pages = max(users // page_size // 2, 1)
+    path = f"/users?page_size={page_size}"
+    with httpx.Client(base_url=f"http://127.0.0.1:{server.port}", headers=bearer(token), timeout=60) as client:
+        for _ in range(pages):  # a cursor is not to be made up
+            link = client.get(path).raise_for_status().links.get("next", {}).get("url", "")
+            if "after=" not in link:
+                return f"/users?page={pages + 1}&page_size={page_size}"
+            path = link
+    return path
 
 
 @contextmanager
-def site(database: str, users: int, workers: int, rounds: int) -> Iterator[Site]:
-    """Make a database, fill it, start the servers; `database` is a kind or the URL of a place to make one in."""
+def site(filled: Filled, workers: int) -> Iterator[Site]:
+    """Start the servers on a database."""
+    url, sync_url, folder, rounds = filled.url, filled.sync_url, filled.folder, filled.rounds
+    servers = [
+        PythonServer(USERAPI, url, folder, workers=workers, rounds=rounds),
+        PythonServer(USERAPI, url, folder, workers=workers),
+        PythonServer(TUTORIAL, sync_url, folder, workers=workers, rounds=rounds),
+        PythonServer(TUTORIAL, sync_url, folder, workers=workers),
+        PythonServer(CONSTANT, url, folder, workers=workers),
+    ]
+    with running(*servers):
+        yield Site(filled, *servers)
+
+
+def kind_of(database: str) -> str:
+    """The kind of database that a command line names, be it by its kind or by a URL."""
     kind = sa.make_url(database).get_backend_name() if ":" in database else database
-    kind = {"postgres": "postgresql", "mariadb": "mysql"}.get(kind, kind)
+    return {"postgres": "postgresql", "mariadb": "mysql"}.get(kind, kind)
+
+
+@contextmanager
+def filled_database(database: str, users: int, rounds: int) -> Iterator[Filled]:
+    """Make a database and fill it; `database` is a kind or the URL of a place to make one in."""
+    kind = kind_of(database)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="userapi_")))
         if kind != "sqlite":
@@ -85,17 +124,8 @@ def site(database: str, users: int, workers: int, rounds: int) -> Iterator[Site]
         hashed = [bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(cost)).decode() for cost in (4, rounds)]
         engine = databases.sync_engine(url)
         fill(engine, users, *hashed)
-        sync_url = engine.url.render_as_string(hide_password=False)
         engine.dispose()
-        ours, cheap, tutorial, cheap_tutorial, constant = servers = [
-            Server(USERAPI, url, folder, workers=workers, rounds=rounds),
-            Server(USERAPI, url, folder, workers=workers),
-            Server(TUTORIAL, sync_url, folder, workers=workers, rounds=rounds),
-            Server(TUTORIAL, sync_url, folder, workers=workers),
-            Server(CONSTANT, url, folder, workers=workers),
-        ]
-        stack.enter_context(running(*servers))
-        yield Site(kind, url, users, ours, cheap, tutorial, cheap_tutorial, constant, hashed[1])
+        yield Filled(kind, url, users, rounds, hashed[1], folder)
 
 
 def fill(engine: sa.Engine, users: int, cheap_hash: str, full_hash: str) -> None:

@@ -1,19 +1,15 @@
 """Clients that others' generators make of the OpenAPI document: made, compiled, and three of them used."""
 
-import fcntl
-import hashlib
 import os
 import shutil
 import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.support.client import Api
 from tests.support.databases import ON_SQLITE, skip_without
+from tests.support.installed import installed, programs
 from tests.support.people import ADMIN_PASSWORD
 from tests.support.processes import run as run_module
 
@@ -39,18 +35,6 @@ def run(*command: str | Path, cwd: Path, **environment: str) -> str:
     return done.stdout + done.stderr
 
 
-@contextmanager
-def installed(kind: str, pins: Path) -> Iterator[tuple[Path, bool]]:
-    """A folder, outside of the project, for what `pins` name, and whether all that is there already."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "userapi-tests"
-    folder = cache / f"{kind}-{hashlib.sha256(pins.read_bytes()).hexdigest()[:16]}"
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield folder, (folder / "done").exists()
-        (folder / "done").touch()
-
-
 @pytest.fixture(scope="session")
 def tools() -> Path:
     """The folder `node_modules` with the tools that npm installs."""
@@ -69,11 +53,7 @@ def tools() -> Path:
 @pytest.fixture(scope="session")
 def python_tools() -> Path:
     """The folder with the programs that pip installs, beside a Python of their own."""
-    with installed("pip", HERE / "requirements.txt") as (folder, there):
-        if not there:
-            run(sys.executable, "-m", "venv", folder / "venv", cwd=folder)
-            run(folder / "venv/bin/pip", "install", "-q", "-r", HERE / "requirements.txt", cwd=folder)
-    return folder / "venv/bin"
+    return programs(HERE / "requirements.txt")
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,14 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from click.testing import CliRunner
 
+from tests.bench.__main__ import bench as command
 from tests.bench.operations import OURS, TITLES, TUTORIAL
+from tests.bench.peers import comparison
+from tests.bench.peers.peer import HERE as PEERS
+from tests.support.databases import skip_without
+from tests.support.installed import programs
 from tests.support.processes import ROOT, environment
 
 QUICK = (
@@ -81,6 +87,40 @@ def test_tells_how_costs_grow(tmp: Path, mode: tuple[str, ...]) -> None:
     seen = {(row["operation"], row["subject"], row[varied]) for row in found["rows"]}
     counts = {int(number) for number in mode[0].partition("=")[2].split(",")}
     assert seen == {("me", subject, n) for subject in (OURS, TUTORIAL) for n in counts}
+
+
+@pytest.fixture
+def peers() -> None:
+    """What the peers run with is installed; pip may have to fetch it first."""
+    for pins in PEERS.glob("*.txt"):
+        try:
+            programs(pins)
+        except RuntimeError as error:
+            skip_without("peers", str(error))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("peers")
+def test_measures_peers_in_what_they_offer_without_errors(tmp: Path, tmp_path: Path) -> None:
+    found, printed = bench("--peers", "--duration", "0.05", "--plot", str(tmp_path / "chart.svg"), tmp=tmp)
+    offered: dict[str, set[str]] = {}
+    for row in found["rows"]:
+        assert row["errors"] == 0, row
+        assert row["requests_per_second"] > 0, row
+        assert row["size"] > 0, row
+        offered.setdefault(row["subject"], set()).add(row["operation"])
+    assert offered[OURS] == offered["PocketBase"] == {*comparison.TITLES}
+    assert offered["fastapi-users"] == {"me", "update", "login", "create"}
+    assert offered[TUTORIAL] == {*comparison.TITLES} - {"search", "refresh"}
+    assert printed.count("| - ") == 4 * 6  # tables, and what somebody does not offer
+    assert "list 100" in (tmp_path / "chart.svg").read_text()
+
+
+@pytest.mark.parametrize("option", [("--database", "mysql"), ("--sweep",), ("--scale",)], ids=" ".join)
+def test_refuses_to_compare_peers_elsewhere(option: tuple[str, ...]) -> None:
+    refused = CliRunner().invoke(command, ["--peers", *option])
+    assert refused.exit_code == 2
+    assert "--peers compares on SQLite" in refused.output
 
 
 @pytest.mark.slow

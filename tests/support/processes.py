@@ -27,7 +27,11 @@ Process = subprocess.Popen[str] | Forked
 
 def environment(url: str, **settings: str) -> dict[str, str]:
     """The environment of a service process: nothing of the tester's own settings."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "SYSTEMROOT", "LANG", "TMPDIR") if name in os.environ}
+    kept = {
+        name: os.environ[name]
+        for name in ("PATH", "HOME", "SYSTEMROOT", "LANG", "TMPDIR", "XDG_CACHE_HOME")
+        if name in os.environ
+    }
     return {
         **kept,
         "PYTHONPATH": str(ROOT),
