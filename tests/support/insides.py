@@ -8,7 +8,7 @@ from userapi.errors import ApiError, DatabaseUnavailable, ErrorCode
 from userapi.events import background as event_work
 from userapi.events import rules as event_rules
 from userapi.kit.announcements import Announcement, Announcements, announce
-from userapi.kit.database import Database
+from userapi.kit.database import Database, units
 from userapi.kit.mail.rendering import Renderer
 from userapi.kit.web import addresses, problems
 from userapi.kit.web.client import Client
@@ -23,6 +23,7 @@ from userapi.models import (
     Event,
     EventName,
     EventPublic,
+    EventQuery,
     LoginSession,
     MailClient,
     OneTimeCode,
@@ -64,6 +65,7 @@ __all__ = [
     "Event",
     "EventName",
     "EventPublic",
+    "EventQuery",
     "FairQueue",
     "Keyring",
     "ListQuery",
@@ -109,5 +111,6 @@ __all__ = [
     "running",
     "strangers",
     "supervisor",
+    "units",
     "worker",
 ]

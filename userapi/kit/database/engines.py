@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 from sqlalchemy import URL, Connection, Engine, ExceptionContext, event, make_url
 from sqlalchemy import create_engine as create_sqlalchemy_engine
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import StaticPool
+from sqlalchemy.pool import QueuePool, StaticPool
 
 from userapi.kit.database.faults import is_misdirected
 
@@ -84,10 +84,11 @@ def sqlite_file(url: URL) -> Path | None:
     return None if in_memory else Path(name)
 
 
-def sqlite_engine(url: URL, busy_seconds: float) -> Engine:
+def sqlite_engine(url: URL, busy_seconds: float, *, read_only: bool = False) -> Engine:
     """Return an engine with one connection, which waits inside SQLite for at most `busy_seconds`.
 
-    A unit never lets go of the event loop between its statements, so one connection serves them all.
+    A unit never lets go of the event loop between its statements, so one connection serves them all. One that is
+    `read_only` is for a thread, and counts as used only while it is.
     """
     (filename, *_), given = url.get_dialect()().create_connect_args(url)
     options = {**given, "timeout": busy_seconds, "isolation_level": None, "check_same_thread": False}
@@ -99,9 +100,11 @@ def sqlite_engine(url: URL, busy_seconds: float) -> Engine:
             connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute(f"PRAGMA query_only={read_only:d}")
         return connection
 
-    return create_sqlalchemy_engine(url, creator=open_file, poolclass=StaticPool, hide_parameters=True)
+    pool = QueuePool if read_only else StaticPool
+    return create_sqlalchemy_engine(url, creator=open_file, poolclass=pool, hide_parameters=True)
 
 
 def _make_private(url: URL) -> None:

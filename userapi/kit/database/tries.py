@@ -1,11 +1,15 @@
-"""Whether a unit of work that failed runs again, and when."""
+"""How long a unit of work may run, and whether one that failed runs again, and when."""
 
+import asyncio
 import random
 import time
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from userapi.kit.database.faults import is_busy, is_conflict, is_disconnect
 
+INSIST_SECONDS = 0.25  # after cancelling a run, before cancelling what it does about that
 RERUNS = 8  # of a unit that lost against another; on a cluster, where locks are a node's own, 3 were too few
 RECONNECTS = 1
 BUSY_PAUSE, LONGEST_BUSY_PAUSE = 0.002, 0.05  # seconds; doubled by each
@@ -37,3 +41,14 @@ class Tries:
             pause, self._pause = self._pause, min(self._pause * 2, LONGEST_PAUSE)
             return random.uniform(pause / 4, pause)  # noqa: S311 - jitter is no secret
         return None
+
+
+@asynccontextmanager
+async def within(seconds: float) -> AsyncIterator[None]:
+    """Cancel after so many seconds, and once more soon after: at the first, psycopg waits up to 10 s for the server.
+
+    Raises:
+        TimeoutError: The time is over.
+    """
+    async with asyncio.timeout(seconds + INSIST_SECONDS), asyncio.timeout(seconds):
+        yield

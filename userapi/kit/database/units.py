@@ -4,8 +4,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from typing import Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import URL, Connection, Engine
@@ -37,7 +36,8 @@ from userapi.kit.database.faults import (
     is_misdirected,
     is_unavailable,
 )
-from userapi.kit.database.tries import Tries
+from userapi.kit.database.sqlite_reads import SqliteReads, TooLongError
+from userapi.kit.database.tries import Tries, within
 
 log = logging.getLogger(__name__)
 
@@ -45,8 +45,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 UNIT_SECONDS = 8  # a unit: its wait for a connection, and all its runs, should the server fall silent
-INSIST_SECONDS = 0.25  # after cancelling a run, before cancelling what it does about that
 BUSY_SECONDS = 5  # waiting for SQLite's write lock, unless the URL says timeout=
+LONG_READS = 2  # at a time, which leaves others the rest of `POOL_SIZE`; 1 on SQLite
 
 
 class Database:
@@ -58,7 +58,8 @@ class Database:
 
     On a server a unit runs in a greenlet over an async driver. On SQLite it runs right here, on the event loop: a point
     query takes about 10 us, handing it to a thread and back several hundred. What could hold the loop, waiting for
-    another process's lock, is not done inside SQLite but here, between two runs.
+    another process's lock, is not done inside SQLite but here, between two runs; and a read that turns out to be long
+    is done again on a thread.
     """
 
     def __init__(self, url: URL | str, announcements: Announcements | None = None) -> None:
@@ -67,49 +68,40 @@ class Database:
         self._announcements = announcements or Announcements()
         self._sqlite = self._url.get_backend_name() == "sqlite"
         if self._sqlite:
+            busy_seconds = float(str(self._url.query.get("timeout", BUSY_SECONDS)))
             self._file = sqlite_engine(self._url, busy_seconds=0)
-            self._kept: Connection | None = None
+            self._aside = sqlite_engine(self._url, busy_seconds, read_only=True) if sqlite_file(self._url) else None
+            self._file_reads = SqliteReads(self._file, self._aside)
         else:
             self._reader, self._writer = reader_engine(self._url), writer_engine(self._url)
-        busy_seconds = float(str(self._url.query.get("timeout", BUSY_SECONDS))) if self._sqlite else 0.0
         # How often units ran, by kind; and again, by what befell the run before; and were given up.
         self.tally: Counter[str] = Counter()
         self._turn_seconds = busy_seconds if self._sqlite else POOL_SECONDS
         self._unit_seconds = busy_seconds if self._sqlite else UNIT_SECONDS
         # First come, first served: SQLAlchemy's pool serves whoever asks at the moment when a connection comes free.
         self._reading = asyncio.Semaphore(POOL_SIZE)
+        self._reading_long = asyncio.Semaphore(1 if self._sqlite else LONG_READS)
         self._writing = asyncio.Semaphore(1 if self._sqlite else POOL_SIZE)
 
     async def read(self, work: Callable[Concatenate[Connection, P], R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run a unit that changes nothing, in autocommit: each statement sees what is committed by then.
 
-        On SQLite all have the same connection, until one fails: taking one from a pool costs more than the query.
-
         Raises:
             DatabaseUnavailable: The database does not answer in time.
         """
-
-        def on_file() -> R:
-            if self._kept is None:
-                self._kept = self._file.connect()
-            try:
-                return work(self._kept, *args, **kwargs)
-            except BaseException:
-                self._let_go()
-                raise
-
-        def on_server() -> R:
-            with self._reader.sync_engine.connect() as connection:
-                try:
-                    return work(connection, *args, **kwargs)
-                except ForeignRow:
-                    connection.invalidate()
-                    raise
-
         self.tally["read"] += 1
-        if self._sqlite:
-            return await self._mapped(self._run(on_file, time.monotonic() + self._unit_seconds))
-        return await self._mapped(self._run_in_turn(self._reading, on_server))
+        return await self._mapped(self._read(lambda connection: work(connection, *args, **kwargs)))
+
+    async def read_long(self, work: Callable[Concatenate[Connection, P], R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run a unit as `read` does, one that may go through many rows: few at a time, so that others go on.
+
+        On SQLite it runs on a thread from the beginning.
+
+        Raises:
+            DatabaseUnavailable: The database does not answer in time, or too many others wait for it.
+        """
+        self.tally["read"] += 1
+        return await self._mapped(self._read_long(lambda connection: work(connection, *args, **kwargs)))
 
     async def write(self, work: Callable[Concatenate[Session, P], R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run a unit and commit it; when this returns, the change is durable.
@@ -147,22 +139,44 @@ class Database:
     def engines(self) -> dict[str, Engine]:
         """Return the engines, by the kind of units that run on them."""
         if self._sqlite:
-            return {"any": self._file}
+            return {"any": self._file, **({"long": self._aside} if self._aside else {})}
         return {"read": self._reader.sync_engine, "write": self._writer.sync_engine}
 
     async def close(self) -> None:
         """Close all connections."""
         if self._sqlite:
-            self._let_go()
-            self._file.dispose()
+            self._file_reads.close()
+            for engine in self.engines.values():
+                engine.dispose()
         else:
             await self._reader.dispose()
             await self._writer.dispose()
 
-    def _let_go(self) -> None:
-        kept, self._kept = self._kept, None
-        if kept is not None:
-            kept.close()
+    async def _read(self, unit: Callable[[Connection], R]) -> R:
+        if not self._sqlite:
+            return await self._run_in_turn(self._reading, lambda: self._read_server(unit))
+        try:
+            return await self._run(lambda: self._file_reads.on_loop(unit), time.monotonic() + self._unit_seconds)
+        except TooLongError:
+            self.tally["long"] += 1
+            return await self._read_long(unit)
+
+    async def _read_long(self, unit: Callable[[Connection], R]) -> R:
+        async with within(UNIT_SECONDS):
+            async with asyncio.timeout(self._turn_seconds):
+                await self._reading_long.acquire()
+            try:
+                return await (self._file_reads.on_thread(unit) if self._sqlite else self._read(unit))
+            finally:
+                self._reading_long.release()
+
+    def _read_server(self, unit: Callable[[Connection], R]) -> R:
+        with self._reader.sync_engine.connect() as connection:
+            try:
+                return unit(connection)
+            except ForeignRow:
+                connection.invalidate()
+                raise
 
     async def _mapped(self, run: Awaitable[R]) -> R:
         try:
@@ -234,14 +248,3 @@ class Database:
             db.connection().exec_driver_sql("BEGIN IMMEDIATE")
         else:
             limit_transaction(db.connection())
-
-
-@asynccontextmanager
-async def within(seconds: float) -> AsyncIterator[None]:
-    """Cancel after so many seconds, and once more soon after: at the first, psycopg waits up to 10 s for the server.
-
-    Raises:
-        TimeoutError: The time is over.
-    """
-    async with asyncio.timeout(seconds + INSIST_SECONDS), asyncio.timeout(seconds):
-        yield
