@@ -27,7 +27,7 @@ from userapi.imports import commands as imports
 from userapi.invitation import pages as invitation_pages
 from userapi.invitation import rules as invitation
 from userapi.mail import commands as mail
-from userapi.mail import runner
+from userapi.mail import outbox, runner
 from userapi.metrics import background as metrics
 from userapi.metrics import endpoint, traces
 from userapi.metrics.rules import sessions_alive
@@ -66,7 +66,7 @@ class Capability:
 
 CAPABILITIES: list[Capability] = [
     Capability("health", routers=lambda _: [health.router]),
-    Capability("mail", commands=[mail.mail], background=runner.running),
+    Capability("mail", commands=[mail.mail], background=runner.running, counts={"outbox": outbox.depth}),
     Capability("notices", listen=notices.listen, background=notices.watching),
     Capability("backups", commands=[backup, end_sessions]),
     Capability("registration", routers=registration.routers),
