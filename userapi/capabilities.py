@@ -16,7 +16,7 @@ from userapi.backups.commands import backup, end_sessions
 from userapi.clients import commands as client_commands
 from userapi.clients import routes as clients
 from userapi.delivery import commands as delivery
-from userapi.delivery import runner
+from userapi.delivery import outbox, runner
 from userapi.discovery import commands as discovery_commands
 from userapi.discovery import routes as discovery
 from userapi.events import background as events_background
@@ -66,7 +66,7 @@ class Capability:
 
 CAPABILITIES: list[Capability] = [
     Capability("health", routers=lambda _: [health.router]),
-    Capability("delivery", commands=[delivery.mail], background=runner.running),
+    Capability("delivery", commands=[delivery.mail], background=runner.running, counts={"outbox": outbox.depth}),
     Capability("notices", listen=notices.listen, background=notices.watching),
     Capability("backups", commands=[backup, end_sessions]),
     Capability("registration", routers=registration.routers),

@@ -7,15 +7,18 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from os import kill
 from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
 import pytest
+import sqlalchemy as sa
 
 from tests.support.client import Api, client_of
 from tests.support.databases import new_database, skip_without
+from tests.support.insides import OutboxMail, now
 from tests.support.metrics import Metrics
 from tests.support.people import ADMIN_PASSWORD, NEW_PASSWORD
 from tests.support.processes import ROOT, children, environment, free_port, refused_to_start, run, wait_until
@@ -97,6 +100,14 @@ class TestOneProcess:
         for _ in range(3):
             api.grant("alice")
         metrics.wait_for(4, "userapi_rows", name="sessions_alive")
+
+    def test_mails_that_wait_are_counted(self, api: Api, metrics: Metrics) -> None:
+        """Neither those that were sent, nor those that are sent to nobody."""
+        later = now() + timedelta(hours=1)
+        mail = OutboxMail(kind="", message_id="", details="{}", created_at=now(), give_up_at=later)
+        rows = [mail.model_dump(exclude={"id"}) | {"due_at": due} for due in (later, later, None)]
+        api.execute(sa.insert(OutboxMail), rows)
+        metrics.wait_for(2, "userapi_rows", name="outbox")
 
     def test_are_not_where_everybody_looks(self, api: Api) -> None:
         assert api.http.get("/metrics").status_code == 404

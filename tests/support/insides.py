@@ -2,6 +2,7 @@
 
 from userapi import worker
 from userapi.activity.ocsf import ocsf
+from userapi.activity.query import EventQuery
 from userapi.capabilities import Settings
 from userapi.cli import cli
 from userapi.clients import rules as clients
@@ -15,7 +16,7 @@ from userapi.events import background as event_work
 from userapi.events import rules as event_rules
 from userapi.events.models import Event, EventName, EventPublic
 from userapi.kit.announcements import Announcement, Announcements, announce
-from userapi.kit.database import Database
+from userapi.kit.database import Database, reads, server
 from userapi.kit.web import addresses, problems
 from userapi.kit.web.client import Client
 from userapi.kit.web.dependencies import client as client_dependency
@@ -67,6 +68,7 @@ __all__ = [
     "Event",
     "EventName",
     "EventPublic",
+    "EventQuery",
     "FairQueue",
     "Keyring",
     "ListQuery",
@@ -109,7 +111,9 @@ __all__ = [
     "ocsf",
     "outbox",
     "problems",
+    "reads",
     "running",
+    "server",
     "strangers",
     "supervisor",
     "worker",

@@ -10,6 +10,7 @@ import pytest
 from tests.support.client import Api
 from tests.support.commands import command
 from tests.support.databases import ON_SQLITE
+from tests.support.events import events, named
 from tests.support.people import PASSWORD
 from tests.support.processes import ROOT, environment, refused_to_start, wait_until
 from tests.support.statements import failing_at, watched
@@ -106,3 +107,17 @@ class TestBeside:
         [told] = [record for record in caplog.records if record.name.endswith("events")]
         assert told.getMessage() == "imported"
         assert told.__dict__["fields"] == {"created": 3, "changed": 0, "by": "operator"}
+
+    def test_is_one_event(self, api: Api) -> None:
+        """S35."""
+        text = lines(3) + json.dumps({"username": "admin", "age": 44}) + "\n"
+        assert command("import", "-", "--update", stdin=text, url=api.server.url).returncode == 0
+        event = named(api, "imported")
+        assert (event["actor_id"], event["user_id"]) == ("operator", None)
+        assert event["details"] == {"created": 3, "changed": 1, "command": "import"}
+        assert [one["name"] for one in events(api.admin, actor_id="operator")] == ["imported", "user_changed"]
+
+    def test_that_is_taken_back_is_none(self, api: Api) -> None:
+        with failing_at("INSERT INTO users", times=2):
+            assert command("import", "-", stdin=lines(), url=api.server.url).returncode != 0
+        assert events(api.admin, actor_id="operator") == []

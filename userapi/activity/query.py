@@ -25,3 +25,8 @@ class EventQuery(ActivityQuery):
 
     user_id: UserId | None = Field(None, description="Only what is about this user")
     actor_id: UserId | Literal["operator"] | None = Field(None, description="Only what this user did, or a command")
+
+    @property
+    def may_be_long(self) -> bool:
+        """Tell whether finding it may go through many events: one of these is found by an index, others are not."""
+        return [self.name, self.user_id, self.actor_id].count(None) < 2

@@ -25,7 +25,8 @@ async def list_events(
     _: AdminDep, query: Annotated[EventQuery, Query()], database: DatabaseDep, request: Request, response: Response
 ) -> Sequence[EventPublic]:
     """List what happened, the newest first (admins only)."""
-    page = await database.read(listing.find_page, query, None)
+    read = database.read_long if query.may_be_long else database.read
+    page = await read(listing.find_page, query, None)
     response.headers["Link"] = links(path_of(request), listing.kept(query), listing.places(page))
     return page.events
 

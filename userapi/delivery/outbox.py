@@ -20,6 +20,7 @@ LEASE = timedelta(seconds=2 * SEND_SECONDS)  # another process takes it after th
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=5), timedelta(hours=1)  # between tries; each is four times the last
 KEPT = timedelta(days=2)  # after it was written: limits look back a day, and clocks may jump
 KEPT_GIVEN_UP = timedelta(days=30)
+MOST_COUNTED = 100_000
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,12 @@ class MailGivenUp(Announcement):
 def next_due(connection: Connection) -> datetime | None:
     """Return when the next mail is to be tried; None if none waits."""
     return connection.execute(sqlalchemy.select(sqlalchemy.func.min(OutboxMail.due_at))).scalar_one()
+
+
+def depth(connection: Connection) -> int:
+    """Return how many mails wait to be sent, those on their way included; 100,000 at most."""
+    waiting = sqlalchemy.select(col(OutboxMail.due_at)).where(col(OutboxMail.due_at).is_not(None)).limit(MOST_COUNTED)
+    return connection.execute(sqlalchemy.select(sqlalchemy.func.count()).select_from(waiting.subquery())).scalar_one()
 
 
 def claim(db: Session, most: int) -> list[OutboxMail]:

@@ -102,9 +102,11 @@ def _choose(connection: Connection, query: ListQuery, parameters: Mapping[str, A
     if _needs_guidance(query, connection.dialect.name):
         rare = next((one for one in filters if _few(connection, _PASSING[one.column], {"value": one.value})), None)
         shown = tuple(Filter(one.column, one.value, indexed=one is rare) for one in filters)
-    counted = shown if rare else filters  # to count many users, an index has less to read
+    counted: Conditions = shown if rare else filters  # to count many users, an index has less to read
+    if query.q is not None:
+        counted = (*shown, Search())
     search: tuple[Search, ...] = ()
-    if query.q is not None and (query.sort or query.total):
+    if query.q is not None and query.sort:
         search = (Search(indexed=_few(connection, _MATCHING, parameters)),)
     plan: Plan
     if query.order is BY_MATCHING_NAME:
@@ -113,7 +115,7 @@ def _choose(connection: Connection, query: ListQuery, parameters: Mapping[str, A
         plan = FewThenSort(order, after, (*shown, *search))
     else:
         plan = InOrder(order, after, (*shown, *search))
-    return plan, (*counted, *search)
+    return plan, counted
 
 
 def _needs_guidance(query: ListQuery, dialect: str) -> bool:

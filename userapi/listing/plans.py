@@ -62,10 +62,14 @@ class Filter:
 class Search:
     """A start that the username or the e-mail address must have, the parameters `low` and `high`."""
 
-    indexed: bool  # whether to look the users up by both names' indexes, or to go through all users
+    # Whether to look the users up by both names' indexes, or to go through all users; None lets the database decide,
+    # which it does well if no order is asked for.
+    indexed: bool | None = None
 
     def narrow(self, users: Select[Any]) -> Select[Any]:
         """Return the statement for those of its users that the search finds."""
+        if self.indexed is None:
+            return users.where(or_(starts(_USERNAME), starts(_EMAIL)))
         if not self.indexed:  # the concatenation hides the column from its index
             return users.where(or_(starts(_USERNAME.concat("")), starts(_EMAIL.concat(""))))
         by_username = select(_ID).where(starts(_USERNAME))

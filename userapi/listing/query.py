@@ -9,6 +9,7 @@ from userapi.listing.cursor import BY_ID, BY_MATCHING_NAME, SORTED, Order, Sort,
 from userapi.models import MAX_EMAIL
 
 MAX_ROWS = 2**31 - 1
+FAR = 5000  # users before a page, past which its number makes it long
 
 
 def _none_if_empty(value: Any) -> Any:
@@ -33,7 +34,12 @@ class ListQuery(Filters):
 
     model_config = ConfigDict(extra="forbid")
 
-    page: int = Field(1, ge=1, description="Counted from 1; page times page_size stays below 2^31")
+    page: int = Field(
+        1,
+        ge=1,
+        description="Counted from 1; page times page_size stays below 2^31. The further down, the slower; cursors,"
+        " which `Link` has, are as fast at any depth",
+    )
     page_size: int = Field(10, ge=1, le=100)
     q: Annotated[str | None, _OrNone] = Field(
         None,
@@ -48,7 +54,7 @@ class ListQuery(Filters):
         None, max_length=2048, description="A cursor from `Link`: the users after it, whatever the depth, as fast"
     )
     before: str | None = Field(None, max_length=2048, description="As `after`: the users before a cursor")
-    total: bool = Field(False, description="Count them all, in `X-Total-Count`")
+    total: bool = Field(False, description="Count them all, in `X-Total-Count`: the more there are, the slower")
 
     @model_validator(mode="after")
     def _reachable(self) -> Self:
@@ -71,6 +77,12 @@ class ListQuery(Filters):
         if self.sort:
             return SORTED[self.sort]
         return BY_MATCHING_NAME if self.q else BY_ID
+
+    @property
+    def may_be_long(self) -> bool:
+        """Tell whether finding it may go through many users: it counts them, leads far down, or asks for two things."""
+        asked = [one for one in (self.q, self.sort, *self.filters) if one]  # each has an index, but no two of them
+        return self.total or (self.page - 1) * self.page_size > FAR or len(asked) > 1
 
     @property
     def filters(self) -> dict[str, bool]:

@@ -53,5 +53,5 @@ async def _count(services: Any, gauge: Any) -> None:
     while True:
         for name, rule in services.counts.items():
             with suppress(DatabaseUnavailable):  # which is in the log
-                gauge.labels(name).set(await services.database.read(rule))
+                gauge.labels(name).set(await services.database.read_long(rule))
         await asyncio.sleep(COUNT_SECONDS)

@@ -6,7 +6,7 @@ from sqlmodel import col
 
 from userapi.models import LoginSession, now
 
-MOST = 100_000  # that are counted, in 2 to 20 ms: SQLite holds the event loop meanwhile
+MOST = 100_000  # that are counted, in 2 to 20 ms
 
 
 def sessions_alive(connection: Connection) -> int:

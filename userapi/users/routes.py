@@ -76,7 +76,8 @@ async def create_user(
 async def list_users(_: AdminDep, database: DatabaseDep, request: Request) -> Response:
     """List users (admins only). `Link` leads to the first, previous, next and, with `total`, last page (RFC 8288)."""
     query = _list_query(request)
-    page = await database.read(find_page, query)
+    read = database.read_long if query.may_be_long else database.read
+    page = await read(find_page, query)
     headers = {"Link": links(path_of(request), kept(query), places(query, page))}
     if page.total is not None:
         headers["X-Total-Count"] = str(page.total)

@@ -3,15 +3,15 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from userapi.kit.database.faults import is_busy
+from userapi.kit.database.tries import in_turn
 
 R = TypeVar("R")
 
@@ -126,21 +126,3 @@ class _Batch:
     def execute(self, statement: str) -> None:
         """Begin or end it."""
         self._control.exec_driver_sql(statement)
-
-
-@asynccontextmanager
-async def in_turn(turns: asyncio.Semaphore, seconds: float) -> AsyncIterator[None]:
-    """Wait for a turn, have it, and give it back.
-
-    Raises:
-        TimeoutError: It did not come in so many seconds.
-    """
-    if turns.locked():
-        async with asyncio.timeout(seconds):
-            await turns.acquire()
-    else:
-        await turns.acquire()
-    try:
-        yield
-    finally:
-        turns.release()

@@ -17,6 +17,7 @@ _MISDIRECTED_STATES = {"25006", "26000", "42P05"}
 # MySQL and MariaDB: read-only in three ways; a node that has lost its cluster.
 _MISDIRECTED_NUMBERS = {1290, 1792, 1836, 1047}
 _SQLITE_BUSY = {5, 6}  # SQLITE_BUSY, SQLITE_LOCKED
+_SQLITE_INTERRUPT = 9
 
 
 class RunAgain(Exception):
@@ -96,9 +97,17 @@ def is_conflict(error: Exception) -> bool:
 
 def is_busy(error: Exception) -> bool:
     """Tell whether another process holds SQLite's write lock."""
-    if not isinstance(error, DBAPIError):
-        return False
-    return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in _SQLITE_BUSY
+    return _sqlite_code(error) in _SQLITE_BUSY
+
+
+def is_interrupted(error: BaseException) -> bool:
+    """Tell whether a statement of SQLite was interrupted."""
+    return _sqlite_code(error) == _SQLITE_INTERRUPT
+
+
+def _sqlite_code(error: BaseException) -> int:
+    found: int = getattr(error.orig, "sqlite_errorcode", 0) if isinstance(error, DBAPIError) else 0
+    return found & 0xFF
 
 
 def commit(db: Session) -> None:

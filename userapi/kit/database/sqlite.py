@@ -52,7 +52,8 @@ class UnitConnection(sqlite3.Connection):
 def sqlite_engine(url: URL, busy_seconds: float, *, read_only: bool = False) -> Engine:
     """Return an engine with one connection, which waits inside SQLite for at most `busy_seconds`.
 
-    A unit never lets go of the event loop between its statements, so one connection serves them all.
+    A unit never lets go of the event loop between its statements, so one connection serves them all. One that is
+    `read_only` refuses to write.
     """
     (filename, *_), given = url.get_dialect()().create_connect_args(url)
     options = {**given, "timeout": busy_seconds, "isolation_level": None, "check_same_thread": False}
