@@ -17,8 +17,8 @@ _EventId = Annotated[int, Field(ge=1, le=2**63 - 1)]
 _at, _id = column(Event.at), column(Event.id)
 _NEWEST_FIRST = Order("events", (_at, _id), TypeAdapter(tuple[Instant, _EventId]), descending=True)
 _COLUMNS: list[Any] = [getattr(Event, name) for name in EventPublic.model_fields]
-# By the first of these that is asked for, events are found; `coalesce` hides the indexes of the others, since SQLite
-# would take any.
+# By the first of these that is asked for, events are found, or by a user and a name, which have an index together;
+# `coalesce` hides the indexes of the others, since SQLite would take any.
 _FILTERS = {"user_id": column(Event.user_id), "actor_id": column(Event.actor_id), "name": column(Event.name)}
 
 
@@ -67,9 +67,10 @@ def _conditions(query: ActivityQuery, user_id: int | None) -> list[ColumnElement
     asked = query.model_dump(include=set(_FILTERS), exclude_none=True) | ({"user_id": user_id} if user_id else {})
     if asked.get("actor_id") == "operator":
         asked["actor_id"] = OPERATOR
-    wanted = [(found, asked[name]) for name, found in _FILTERS.items() if name in asked]
-    hidden = [func.coalesce(found, -1 if isinstance(value, int) else "") == value for found, value in wanted[1:]]
-    conditions: list[ColumnElement[bool]] = [*(found == value for found, value in wanted[:1]), *hidden]
+    together = {"user_id", "name"}
+    first = next((name for name in _FILTERS if name in asked), None)
+    indexed = together if together <= asked.keys() else {first}
+    conditions = [_equal(_FILTERS[name], value, indexed=name in indexed) for name, value in asked.items()]
     if query.since is not None:
         conditions.append(_at >= query.since)
     try:
@@ -81,6 +82,10 @@ def _conditions(query: ActivityQuery, user_id: int | None) -> list[ColumnElement
     elif query.until is not None:
         conditions.append(_at < query.until)
     return conditions
+
+
+def _equal(found: ColumnElement[Any], value: int | str, *, indexed: bool) -> ColumnElement[bool]:
+    return (found if indexed else func.coalesce(found, -1 if isinstance(value, int) else "")) == value
 
 
 def _public(row: Any) -> EventPublic:

@@ -85,6 +85,7 @@ class Event(_Happened, table=True):
     __table_args__: ClassVar[Any] = (
         Index(None, "at", "id"),
         Index(None, "user_id", "at", "id"),
+        Index(None, "user_id", "name", "at", "id"),
         Index(None, "actor_id", "at", "id"),
         Index(None, "name", "at", "id"),
         TABLE_OPTIONS,
