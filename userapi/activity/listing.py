@@ -19,7 +19,11 @@ _NEWEST_FIRST = Order("events", (_at, _id), TypeAdapter(tuple[Instant, _EventId]
 _COLUMNS: list[Any] = [getattr(Event, name) for name in EventPublic.model_fields]
 # By the first of these that is asked for, events are found, or by a user and a name, which have an index together;
 # `coalesce` hides the indexes of the others, since SQLite would take any.
-_FILTERS = {"user_id": column(Event.user_id), "actor_id": column(Event.actor_id), "name": column(Event.name)}
+_FILTERS: dict[str, ColumnElement[Any]] = {
+    "user_id": column(Event.user_id),
+    "actor_id": column(Event.actor_id),
+    "name": column(Event.name),
+}
 
 
 class Page(NamedTuple):
