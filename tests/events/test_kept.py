@@ -1,6 +1,7 @@
 """Events are kept for their days, and no clock that jumps takes them all."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 from datetime import timedelta
@@ -12,6 +13,7 @@ from sqlmodel import col
 
 from tests.support.databases import sync_engine
 from tests.support.insides import Announcement, Database, Event, EventName, LoginFailed, event_rules, event_work, now
+from tests.support.processes import ROOT
 
 DAY = timedelta(days=1)
 
@@ -124,6 +126,10 @@ class TestNames:
         kinds = {kind for kind in announcements() if kind.__module__.startswith("userapi.")}
         names = {kind.__new__(kind).name for kind in kinds if not kind.__name__.startswith("_")}
         assert names - none <= set(EventName)
+
+    def test_document_has_every_name(self) -> None:
+        rows = re.findall(r"(?m)^\| (`\w+`(?:, `\w+`)*) \| [^|`]*", (ROOT / "userapi" / "EVENTS.md").read_text())
+        assert set(EventName) <= set(re.findall(r"\w+", " ".join(rows)))
 
 
 def announcements(kind: type[Announcement] = Announcement) -> set[type[Announcement]]:
