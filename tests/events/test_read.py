@@ -8,7 +8,8 @@ import sqlalchemy as sa
 
 from tests.support.client import Actor, Api
 from tests.support.events import events
-from tests.support.insides import Event
+from tests.support.insides import Event, EventName, EventQuery, find_events
+from tests.support.statements import instructions
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -85,6 +86,21 @@ class TestFilters:
     def test_narrow(self, written: Api, query: dict[str, Any], found: list[int]) -> None:
         query = {name: value.isoformat() if isinstance(value, datetime) else value for name, value in query.items()}
         assert [datetime.fromisoformat(event["at"]).second for event in events(written.admin, **query)] == found
+
+
+class TestCost:
+    @pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
+    @pytest.mark.parametrize("page_size", [1, 100])
+    def test_of_a_users_few_of_a_name_does_not_grow_with_the_others(self, api: Api, page_size: int) -> None:
+        """Counted as SQLite counts: in instructions."""
+        rare = [{"name": "password_changed", "user_id": 1}] * 2
+        costs = []
+        for others in (0, 3000):
+            insert(api, *rare, *[{"name": "login_succeeded", "user_id": 1}] * others)
+            query = EventQuery(user_id=1, name=EventName.PASSWORD_CHANGED, page_size=page_size)
+            with api.server.engine.connect() as connection:
+                costs.append(instructions(connection, lambda: find_events(connection, query, None)))  # noqa: B023
+        assert 0 < costs[1] <= costs[0] + 20, costs
 
 
 class TestInvalid:

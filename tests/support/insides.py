@@ -1,6 +1,7 @@
 """What tests take from the service's own code, in one place; all else goes through its processes."""
 
 from userapi import worker
+from userapi.activity.listing import find_page as find_events
 from userapi.activity.ocsf import ocsf
 from userapi.activity.query import EventQuery
 from userapi.capabilities import Settings
@@ -98,6 +99,7 @@ __all__ = [
     "create_app",
     "event_rules",
     "event_work",
+    "find_events",
     "find_page",
     "finding",
     "foreign_hashes",

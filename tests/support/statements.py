@@ -24,6 +24,21 @@ def watched(before: Callable[[str], None] | None = None, after: Callable[[str], 
             sa.event.remove(sa.Engine, name, hook)
 
 
+def instructions(connection: sa.Connection, work: Callable[[], object]) -> int:
+    """How many instructions SQLite executes for some work."""
+    steps = 0
+
+    def step() -> None:
+        nonlocal steps
+        steps += 1
+
+    raw: Any = connection.connection.dbapi_connection
+    raw.set_progress_handler(step, 1)
+    work()
+    raw.set_progress_handler(None, 1)
+    return steps
+
+
 def failing_at(start: str, times: int = 1) -> Any:
     """Inside, a statement that starts so does not run: it is as if the operator pressed Ctrl-C there.
 

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from tests.bench.site import fill
 from tests.support.databases import sync_engine
 from tests.support.insides import ListQuery, Page, User, find_page, finding
+from tests.support.statements import instructions
 
 MANY = 20_000
 SORTS = [None, "id", "-id", "username", "-username", "email", "-email", "created_at", "-created_at"]
@@ -17,17 +18,7 @@ SORTS = [None, "id", "-id", "username", "-username", "email", "-email", "created
 def work_of(connection: sa.Connection, query: ListQuery) -> int:
     """Rows that a server read for a page, of tables and indices, or instructions that SQLite executed."""
     if connection.dialect.name == "sqlite":
-        steps = 0
-
-        def step() -> None:
-            nonlocal steps
-            steps += 1
-
-        raw: Any = connection.connection.dbapi_connection
-        raw.set_progress_handler(step, 1)
-        find_page(connection, query)
-        raw.set_progress_handler(None, 1)
-        return steps
+        return instructions(connection, lambda: find_page(connection, query))
     before = rows_read(connection)
     find_page(connection, query)
     return rows_read(connection) - before
