@@ -115,6 +115,15 @@ class TestRedeem:
 
         on(url, work)
 
+    def test_wrong_codes_of_nobody_end_nobody_elses(self, url: str) -> None:
+        async def work(database: Database) -> None:
+            issued = await database.write(issue)
+            for _ in range(6):
+                assert await database.write(by_code, "BBBB-BBBB", "nobody") is None
+            assert await database.write(by_code, issued.code) is not None
+
+        on(url, work)
+
     def test_wrong_codes_at_once_are_all_counted(self, url: str) -> None:
         async def work(database: Database) -> None:
             issued = await database.write(issue)

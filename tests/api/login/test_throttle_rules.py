@@ -58,6 +58,20 @@ class TestRules:
 
         assert asyncio.run(waits()) == [30, 20, 1, 1, 0]
 
+    @pytest.mark.parametrize(("later", "lock"), [(-1, 30), (0, 0)])
+    def test_failures_count_for_90_days_from_the_first(self, clock: Clock, later: int, lock: int) -> None:
+        """S6."""
+
+        async def wait() -> int:
+            throttle = Throttle(clock=clock)
+            await fail(throttle, "alice")
+            clock.seconds += 90 * 24 * 3600 + later
+            for _ in range(4):
+                await fail(throttle, "alice")
+            return await wait_asked(throttle, "alice")
+
+        assert asyncio.run(wait()) == lock
+
     def test_at_most_100_tries_of_one_account_in_a_week_by_any_mixture(self, clock: Clock, url: str) -> None:
         """S6, S30: NIST SP 800-63B-4 section 3.2.2; strangers, known devices and current passwords together."""
         start = now()
