@@ -91,7 +91,7 @@ class TestOneProcess:
         units = {kind: metrics.total("userapi_units_total", kind=kind) for kind in ("read", "write")}
         api.new_user("bob")
         wait_until(lambda: all(metrics.total("userapi_units_total", kind=kind) > units[kind] for kind in units))
-        metrics.wait_for(1, "userapi_connections_in_use")
+        metrics.wait_for(3, "userapi_connections_in_use")  # of a file, one for each purpose
         metrics.wait_for(0, "userapi_bcrypt_queue")
         assert metrics.total("userapi_throttle_storage_up") == 1
 
@@ -133,14 +133,14 @@ class TestWorkers:
 
                 ask(30)
                 wait_for(30)
-                metrics.wait_for(3, "userapi_connections_in_use")
+                metrics.wait_for(9, "userapi_connections_in_use")
                 worker = int(re.findall(r"Started server process \[(\d+)\]", server.text)[0])
                 assert worker in children(server.process.pid)
                 kill(worker, signal.SIGKILL)
                 wait_until(lambda: server.text.count("Application startup complete") == 4)
                 ask(30)
                 wait_for(60)
-                metrics.wait_for(3, "userapi_connections_in_use")
+                metrics.wait_for(9, "userapi_connections_in_use")
 
     def test_unit_that_waits_for_another_process_is_counted_as_a_rerun(self) -> None:
         port = free_port()

@@ -76,7 +76,7 @@ class Sampler:
             else:
                 reruns.labels(what).inc(many)
         for kind, engine in services.database.engines.items():
-            in_use = getattr(engine.pool, "checkedout", None)  # SQLite's has one connection
+            in_use = getattr(engine.pool, "checkedout", None)  # those of an SQLite file have one each, always
             connections.labels(kind).set(in_use() if in_use else 1)
         hashing.set(services.passwords.waiting)
         shared = services.throttle is not None and services.settings.throttle_storage_url is not None

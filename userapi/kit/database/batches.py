@@ -1,6 +1,7 @@
 """Changes of an SQLite file that wait together are committed together: the disk takes as long for one as for all."""
 
 import asyncio
+import random
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -15,7 +16,9 @@ from userapi.kit.database.tries import in_turn
 
 R = TypeVar("R")
 
-BUSY_PAUSE, LONGEST_BUSY_PAUSE = 0.001, 0.016  # seconds, while another process writes; doubled by each
+BUSY_PAUSE = 0.001  # seconds between two looks whether another process still writes, about
+COURTESY_PAUSE = 0.002  # after a commit, in which another process that waits gets its turn
+SHARED_SECONDS = 1.0  # for which a file counts as shared after another process was seen to write
 
 
 class Batches:
@@ -32,6 +35,7 @@ class Batches:
         self._turn = asyncio.Semaphore(1)  # first come, first served
         self._connections: tuple[Connection, Connection] | None = None  # for transactions, and for units
         self._open: _Batch | None = None
+        self._others_seen = -SHARED_SECONDS  # when another process was last seen to write
         self._committing: set[asyncio.Task[None]] = set()
 
     async def run(self, unit: Callable[[Connection], R], deadline: float) -> R:
@@ -71,17 +75,16 @@ class Batches:
         if self._connections is None:
             self._connections = self._engine.connect(), self._engine.connect()
         batch = _Batch(*self._connections)
-        pause = BUSY_PAUSE
         while True:
             try:
                 batch.execute("BEGIN IMMEDIATE")
                 break
             except DBAPIError as error:
-                if not is_busy(error) or time.monotonic() + pause > deadline:
+                if not is_busy(error) or time.monotonic() > deadline:
                     raise
             self._tally["busy"] += 1
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, LONGEST_BUSY_PAUSE)
+            self._others_seen = time.monotonic()
+            await asyncio.sleep(BUSY_PAUSE * random.uniform(0.5, 1.5))  # noqa: S311 - jitter is no secret
         self._open = batch
         task = asyncio.create_task(self._commit(batch))
         self._committing.add(task)
@@ -101,6 +104,8 @@ class Batches:
                 self._end(batch, error)
             else:
                 self._end(batch)
+            if time.monotonic() - self._others_seen < SHARED_SECONDS:
+                await asyncio.sleep(COURTESY_PAUSE)  # SQLite knows no queue: who comes back at once keeps others out
 
     def _end(self, batch: "_Batch", failure: Exception | None = None) -> None:
         if batch.is_alive:
