@@ -58,7 +58,14 @@ class TestCursor(ReadOnly):
 
     @pytest.mark.parametrize(
         "given",
-        [{}, {"q": "a"}, {"q": "b", "is_active": True}, {"q": "B", "sort": "-created_at"}, {"is_active": True}]
+        [
+            {},
+            {"q": "a"},
+            {"q": "alice"},
+            {"q": "b", "is_active": True},
+            {"q": "B", "sort": "-created_at"},
+            {"is_active": True},
+        ]
         + [{"sort": sort} for sort in SORTS],
     )
     def test_prev_leads_back_the_same_way(self, api: Api, given: Row) -> None:

@@ -81,8 +81,8 @@ class TestLogin:
         """S15, S23: a stolen token is no way to guess the password."""
         alice = guarded.new_actor(name)
 
-        def change(password: str) -> Any:
-            body = {"password": "Other-Saddle-8", "current_password": password}
+        def change(password: str, new: str = "Other-Saddle-8") -> Any:
+            body = {"password": new, "current_password": password}
             return alice.request(method, "/users/me", json=body)
 
         for number in range(40):
@@ -94,6 +94,7 @@ class TestLogin:
             guarded.http.headers["X-Forwarded-For"] = f"192.0.2.{number}"
             assert alice.patch("/users/me", json={"username": f"{name}{number}"}).status_code == 200
         assert_locked(change(PASSWORD), 900)
+        assert_locked(change(PASSWORD, "alllowercase"), 900)  # and that alone is told
         assert log_in(guarded, f"{name}39").status_code == 200  # elsewhere
         assert_locked(change(PASSWORD), 900)
         guarded.sql("UPDATE password_guesses SET locked_until = NULL WHERE user_id = :id", id=alice.id)

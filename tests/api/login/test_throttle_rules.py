@@ -99,6 +99,21 @@ class TestRules:
         assert min(counts) >= 20
         assert sum(counts) <= 100
 
+    def test_lock_of_current_passwords_holds_until_its_last_second(self, url: str) -> None:
+        """S6, S15."""
+        start = now()
+
+        async def waits() -> list[int]:
+            database = Database(url)
+            times = [*[0.0] * 10, 0, 899.2, 900]
+            found = [await database.write(guards.guess, 1, start + timedelta(seconds=at)) for at in times]
+            await database.close()
+            return found
+
+        with sync_engine(url, poolclass=sa.NullPool).begin() as connection:
+            insert_admin(connection)
+        assert asyncio.run(waits()) == [0] * 10 + [901, 1, 0]
+
     def test_success_clears_the_account(self, clock: Clock) -> None:
         async def waits() -> list[int]:
             throttle, found = Throttle(clock=clock), []

@@ -84,6 +84,11 @@ def test_key_file_takes_a_list_too(url: str) -> None:
         assert signed_with(log_in(server)["access_token"], NEW)
 
 
+def test_users_in_memory_need_none(kind: str) -> None:
+    with signing_with("sqlite://", "") as server:
+        assert works(server, log_in(server)) == (True, True)
+
+
 def test_other_keys_verify_nothing(api: Api) -> None:
     """S9: a list is no less strict."""
     claims: dict[str, Any] = claims_of(api.admin.token)

@@ -8,6 +8,7 @@ from tests.support.answers import assert_invalid, assert_refused
 from tests.support.client import Actor, Api
 from tests.support.databases import ON_SQLITE
 from tests.support.insides import now
+from tests.support.listing import links
 from tests.support.logins import alive, change, id_of, refreshed, sessions_of
 from tests.support.people import MISSING
 
@@ -77,6 +78,12 @@ class TestList:
         pages = [sessions_of(alice, page=page, page_size=page_size) for page in range(1, 7)]
         assert [session for page in pages for session in page] == everything
         assert max(map(len, pages)) == min(page_size, 5)
+
+    @pytest.mark.parametrize(("page_size", "more"), [(1, True), (2, False), (3, False)])
+    def test_next_page_is_linked_if_there_is_one(self, api: Api, alice: Actor, page_size: int, more: bool) -> None:
+        api.grant("alice")
+        answer = alice.get(f"/users/me/sessions?page_size={page_size}")
+        assert ("next" in links(answer, "/users/me/sessions")) == more
 
     @ON_SQLITE
     @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from tests.support.answers import assert_invalid, assert_refused
 from tests.support.client import Actor, Api
-from tests.support.crowd import Call, Crowd, Watch
+from tests.support.crowd import Call, Crowd, Reply, Watch
 from tests.support.people import NEW_PASSWORD, PASSWORD
 from tests.support.processes import wait_until
 from tests.support.users import stored
@@ -18,6 +18,20 @@ GUARDED = pytest.mark.parametrize(
     "changes", [{"password": NEW_PASSWORD}, {"email": "new@example.com"}, {"password": PASSWORD}]
 )
 WRONG = ["", PASSWORD.lower(), NEW_PASSWORD, PASSWORD + "\0", PASSWORD + "x" * 80, "x" * 5000]
+
+
+def changed_meanwhile(api: Api, actor: Actor, method: str, change: str, new: str) -> Reply:
+    """The answer to a user who sets `Third-Donkey-9`, and whose row changes between the proof and the writing."""
+    body = {"password": "Third-Donkey-9", "email": "new@example.com", "current_password": PASSWORD}
+    crowd = Crowd(api.server, [Call(method, "/users/me", actor.token, json=body)])
+    with api.server.engine.connect() as connection:
+        connection.execute(sa.text(f"UPDATE users SET {change} WHERE id = :id"), {"new": new, "id": actor.id})
+        crowd.send()  # it finds the password right, and waits for the row
+        with Watch(api.server) as live:
+            wait_until(lambda: len(live.seconds) > 50)
+        connection.commit()
+    (reply,) = crowd.replies()
+    return reply
 
 
 class TestCurrentPassword:
@@ -113,17 +127,13 @@ class TestCurrentPassword:
     def test_one_that_is_replaced_after_the_proof_is_refused(self, api: Api, alice: Actor, method: str) -> None:
         """S1, S15: who knew the old password changes nothing once there is a new one."""
         replaced = bcrypt.hashpw(NEW_PASSWORD.encode(), bcrypt.gensalt(4)).decode()
-        body = {"password": "Third-Donkey-9", "email": "new@example.com", "current_password": PASSWORD}
-        crowd = Crowd(api.server, [Call(method, "/users/me", alice.token, json=body)])
         printed = len(api.server.output)
-        with api.server.engine.connect() as connection:
-            statement = sa.text("UPDATE users SET hashed_password = :hash WHERE id = :id")
-            connection.execute(statement, {"hash": replaced, "id": alice.id})
-            crowd.send()  # it finds the password right, and waits for the row
-            with Watch(api.server) as live:
-                wait_until(lambda: len(live.seconds) > 50)
-            connection.commit()
-        (reply,) = crowd.replies()
+        reply = changed_meanwhile(api, alice, method, "hashed_password = :new", replaced)
         assert (reply.status, reply.body["code"]) == (400, "current_password_incorrect")
         assert not [line for line in api.server.output[printed:] if "login_failed" in line], "nothing was tried"
         assert api.log_in("alice", NEW_PASSWORD).user == alice.user
+
+    @METHODS
+    def test_username_that_comes_after_the_proof_counts(self, api: Api, alice: Actor, method: str) -> None:
+        reply = changed_meanwhile(api, alice, method, "username = :new, username_key = :new", "donkey")
+        assert (reply.status, reply.body["code"]) == (422, "password_contains_username")
