@@ -253,3 +253,12 @@ class TestChangingUsers:
         assert [user for user in seen if user["username"] not in {"A", "azzz"}] == wanted
         assert len({user["id"] for user in seen}) == len(seen)
         assert seen[-1]["username"] == "azzz"
+
+    @pytest.mark.parametrize("by", ["username", "email"])
+    def test_search_that_matches_one_name_of_each_goes_on(self, api: Api, by: str) -> None:
+        for number in range(3):
+            names = (f"zz{number}", f"other{number}")
+            username, address = names if by == "username" else names[::-1]
+            add(api, (username, f"{address}@example.com", number))
+        pages = list(walk(api, q="zz", page_size=2))
+        assert [[user[by][:3] for user in page] for page in pages] == [["zz0", "zz1"], ["zz2"]]
