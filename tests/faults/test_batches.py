@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session
 
 from tests.support.insides import ApiError, Database, ErrorCode
+from tests.support.statements import failing_at
 
 MANY = 20
 
@@ -102,6 +103,21 @@ class TestBatch:
             assert await database.read(numbers) == set()
             assert await all_of([database.write(add, number) for number in range(5)]) == [1, 2, 3, 4, 5]
             assert await database.read(numbers) == set(range(5))
+
+        on_file(tmp_path, work)
+
+    def test_that_is_interrupted_is_not_done_and_holds_up_nobody(self, tmp_path: Path) -> None:
+        """R8: as by Ctrl-C in the middle of a statement, after which SQLAlchemy closes the connection."""
+
+        async def work(database: Database, ends: list[str]) -> None:
+            for start in ("BEGIN", "INSERT"):
+                with failing_at(start), pytest.raises(KeyboardInterrupt):
+                    await database.write(add, 1)
+                assert await database.write(add, 2) == 1
+                assert (
+                    await database.write(lambda db: db.connection().execute(sa.text("DELETE FROM numbers")).rowcount)
+                    == 1
+                )
 
         on_file(tmp_path, work)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -9,9 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError
 
-from userapi.kit.database.faults import is_busy
+from userapi.kit.database.faults import RunAgain, is_busy
 from userapi.kit.database.tries import in_turn
 
 R = TypeVar("R")
@@ -56,6 +56,9 @@ class Batches:
                 failure = error
                 if not batch.is_alive:
                     self._end(batch, error)
+            except BaseException:  # Ctrl-C: what the others did is rolled back as well, and they run again
+                self._end(batch, RunAgain())
+                raise
         await batch.over.wait()
         if failure := batch.failure or failure:
             raise failure
@@ -64,9 +67,7 @@ class Batches:
     async def close(self) -> None:
         """Wait for what is being committed, and close the connection."""
         async with self._turn:
-            for connection in self._connections or ():
-                connection.close()
-            self._connections = None
+            self._let_go()
         if self._thread is not None:
             self._thread.shutdown(wait=False)
 
@@ -79,8 +80,9 @@ class Batches:
             try:
                 batch.execute("BEGIN IMMEDIATE")
                 break
-            except DBAPIError as error:
+            except BaseException as error:
                 if not is_busy(error) or time.monotonic() > deadline:
+                    self._let_go()
                     raise
             self._tally["busy"] += 1
             self._others_seen = time.monotonic()
@@ -100,7 +102,7 @@ class Batches:
                     batch.execute("COMMIT")
                 else:
                     await asyncio.get_running_loop().run_in_executor(self._thread, batch.execute, "COMMIT")
-            except DBAPIError as error:
+            except Exception as error:  # noqa: BLE001 - each of its units raises it
                 self._end(batch, error)
             else:
                 self._end(batch)
@@ -108,10 +110,17 @@ class Batches:
                 await asyncio.sleep(COURTESY_PAUSE)  # SQLite knows no queue: who comes back at once keeps others out
 
     def _end(self, batch: "_Batch", failure: Exception | None = None) -> None:
-        if batch.is_alive:
-            batch.execute("ROLLBACK")
         self._open, batch.failure = None, failure
+        if failure is not None:
+            self._let_go()
         batch.over.set()
+
+    def _let_go(self) -> None:
+        """Close the connection, and with it a transaction that is open."""
+        for connection in self._connections or ():
+            connection.invalidate()
+            connection.close()
+        self._connections = None
 
 
 class _Batch:
@@ -126,7 +135,10 @@ class _Batch:
     def is_alive(self) -> bool:
         """Whether it is open: SQLite gives up a whole transaction when the disk is full, for instance."""
         driver: Any = self._control.connection.driver_connection
-        return bool(driver.in_transaction)
+        try:
+            return bool(driver.in_transaction)
+        except sqlite3.ProgrammingError:  # it is closed, as by Ctrl-C in the middle of a statement
+            return False
 
     def execute(self, statement: str) -> None:
         """Begin or end it."""

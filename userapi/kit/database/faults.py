@@ -95,7 +95,7 @@ def is_conflict(error: Exception) -> bool:
     return getattr(error.orig, "sqlstate", None) in _CONFLICT_STATES or number in _CONFLICT_NUMBERS
 
 
-def is_busy(error: Exception) -> bool:
+def is_busy(error: BaseException) -> bool:
     """Tell whether another process holds SQLite's write lock."""
     return _sqlite_code(error) in _SQLITE_BUSY
 

@@ -26,7 +26,9 @@ class UnitConnection(sqlite3.Connection):
     in_unit = False
 
     def begin_unit(self) -> None:
-        """Begin a unit, in a savepoint."""
+        """Begin a unit, in a savepoint of the transaction that there must be: else the unit would commit by itself."""
+        if not self.in_transaction:
+            raise sqlite3.OperationalError("there is no transaction for a unit")
         self.execute("SAVEPOINT unit")
         self.in_unit = True
 
