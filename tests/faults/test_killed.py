@@ -30,7 +30,7 @@ class TestKilledProcesses:
     def test_what_was_acknowledged_is_there(self, url: str) -> None:
         """R7."""
         acknowledged: list[int] = []
-        with serving(url, "--workers", "4", FIRST_ADMIN_PASSWORD=ADMIN_PASSWORD) as server:
+        with serving(url, "--workers", "4", fresh=True, FIRST_ADMIN_PASSWORD=ADMIN_PASSWORD) as server:
             token = at_once(server, [LOGIN])[0].body["access_token"]
             with self._load(server, token, acknowledged):
                 wait_until(lambda: len(acknowledged) >= 50)

@@ -82,6 +82,7 @@ def require_ours(connection: Connection) -> None:
     Raises:
         Refusal: It is another's; the sentence names the command that helps.
     """
+    present = MigrationContext.configure(connection).get_current_revision()  # first: another may migrate meanwhile
     if is_ours(connection):
         return
     if sa.inspect(connection).has_table("users"):
@@ -89,8 +90,8 @@ def require_ours(connection: Connection) -> None:
             "the database has a table users that is not this service's:"
             " move it in with python -m userapi adopt, or use another database"
         )
-    if found := MigrationContext.configure(connection).get_current_revision():
-        raise Refusal(f"the database is another application's, at revision {found}: use another database")
+    if present:
+        raise Refusal(f"the database is another application's, at revision {present}: use another database")
 
 
 async def upgrade(database: Database) -> tuple[str | None, str | None]:
