@@ -127,7 +127,7 @@ def shared_server(kind: str, *options: str, **settings: Any) -> Iterator[Server]
 class Shared:
     """Services for many tests, started when one first asks for them; of a kind of database the latest few go on."""
 
-    MOST = 4  # of a kind: a database server has only so many connections
+    MOST = 3  # of a kind: a database server has only so many connections
 
     def __init__(self) -> None:
         self._running: dict[tuple[object, ...], tuple[Server, ExitStack]] = {}  # the one asked for last comes last
