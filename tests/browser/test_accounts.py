@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
-from selenium.webdriver.support.wait import WebDriverWait
+from selenium.webdriver.support.expected_conditions import staleness_of
 
-from tests.support.browser import SECONDS
+from tests.support.browser import wait_for
 from tests.support.client import Api, client_of
 from tests.support.databases import ON_SQLITE, new_database
 from tests.support.mail import MailServer, code_in, mail_server, text_of
@@ -46,13 +46,14 @@ class Walk:
             assert words in self.text()
         for name, value in fields.items():
             self.driver.find_element(By.NAME, name).send_keys(value)
-        before = self.text()
+        page = self.driver.find_element(By.TAG_NAME, "body")
         self.driver.find_element(By.TAG_NAME, "button").click()
-        WebDriverWait(self.driver, SECONDS).until(lambda _: self.text() != before, "no next page")
+        wait_for(self.driver, staleness_of(page), "no next page")
         return self.text()
 
     def text(self) -> str:
-        return self.driver.find_element(By.TAG_NAME, "body").text
+        """What the page says; of a page that is replaced meanwhile, what the next one says."""
+        return wait_for(self.driver, lambda driver: driver.find_element(By.TAG_NAME, "body").text, "no text")
 
 
 @pytest.fixture

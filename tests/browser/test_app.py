@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
-from selenium.webdriver.support.wait import WebDriverWait
 
-from tests.support.browser import SECONDS
+from tests.support.browser import SECONDS, wait_for
 from tests.support.client import Api, client_of
 from tests.support.jwts import forge
 from tests.support.logins import claims_of
@@ -65,7 +64,7 @@ class App:
         self.ready()
 
     def ready(self) -> None:
-        WebDriverWait(self.driver, SECONDS).until(lambda driver: driver.find_elements(By.CSS_SELECTOR, "[data-ready]"))
+        wait_for(self.driver, lambda driver: driver.find_elements(By.CSS_SELECTOR, "[data-ready]"), "not ready")
 
     def reload(self) -> None:
         self.driver.refresh()
@@ -92,9 +91,7 @@ class App:
 
     def wait_until_logged_in(self, expected: bool = True) -> None:
         home = "#home" if expected else "#login"
-        WebDriverWait(self.driver, SECONDS).until(
-            lambda driver: driver.find_element(By.CSS_SELECTOR, home).is_displayed(), f"no {home}"
-        )
+        wait_for(self.driver, lambda driver: driver.find_element(By.CSS_SELECTOR, home).is_displayed(), f"no {home}")
 
     def click(self, element_id: str) -> None:
         self.driver.find_element(By.ID, element_id).click()
@@ -196,7 +193,7 @@ class TestCookieMode:
             app.driver.execute_script(
                 "document.body.innerHTML = arguments[0]; document.getElementById('forged').submit()", form
             )
-            WebDriverWait(app.driver, SECONDS).until(lambda driver: "cross_site_refused" in driver.page_source)
+            wait_for(app.driver, lambda driver: "cross_site_refused" in driver.page_source, "not refused")
         assert service.sql("SELECT id, generation FROM login_sessions ORDER BY id") == before
         app.open()
         app.wait_until_logged_in()
@@ -219,9 +216,8 @@ class TestMemoryMode:
 
     def test_wrong_password_is_told(self, app: App) -> None:
         app.log_in(password=WRONG_PASSWORD)
-        WebDriverWait(app.driver, SECONDS).until(
-            lambda driver: driver.find_element(By.ID, "problem").text == "Incorrect username or password"
-        )
+        problem = "Incorrect username or password"
+        wait_for(app.driver, lambda driver: driver.find_element(By.ID, "problem").text == problem, "no problem told")
 
 
 @pytest.mark.slow

@@ -8,9 +8,8 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
-from selenium.webdriver.support.wait import WebDriverWait
 
-from tests.support.browser import SECONDS, read_log
+from tests.support.browser import read_log, wait_for
 from tests.support.client import Api, client_of
 from tests.support.databases import ON_SQLITE
 from tests.support.openapi import openapi
@@ -34,17 +33,13 @@ class Page:
             found = (inside or driver).find_elements(By.CSS_SELECTOR, selector)
             return next((element for element in found if element.is_displayed()), None)
 
-        element = WebDriverWait(self.driver, SECONDS).until(visible, f"no {selector}")
-        assert element
-        return element
+        return wait_for(self.driver, visible, f"no {selector}")
 
     def click(self, selector: str, inside: WebElement | None = None) -> None:
         self.driver.execute_script("arguments[0].click()", self.find(selector, inside))
 
     def wait_for_text(self, text: str) -> None:
-        WebDriverWait(self.driver, SECONDS).until(
-            lambda driver: text in driver.find_element(By.TAG_NAME, "body").text, f"no {text!r}"
-        )
+        wait_for(self.driver, lambda driver: text in driver.find_element(By.TAG_NAME, "body").text, f"no {text!r}")
 
     def log_in(self, username: str, password: str) -> None:
         """Use the dialog behind the button Authorize."""

@@ -1,14 +1,18 @@
 """A real browser without the Internet."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from selenium import webdriver
+from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
+from selenium.webdriver.support.wait import WebDriverWait
 
 from tests.support.databases import skip_without
 
 SECONDS = 30
+Found = TypeVar("Found")
 FLAGS = [
     "--headless",
     "--no-sandbox",
@@ -35,6 +39,14 @@ def start(profile: Path) -> webdriver.Chrome:
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
     return webdriver.Chrome(options, webdriver.ChromeService(chromedriver))
+
+
+def wait_for(driver: webdriver.Chrome, found: Callable[[webdriver.Chrome], Found | None], missing: str) -> Found:
+    """What a look at the page finds, once it does; a page that changes during a look is looked at again."""
+    ignored = [NoSuchElementException, StaleElementReferenceException]
+    result = WebDriverWait(driver, SECONDS, ignored_exceptions=ignored).until(found, missing)
+    assert result
+    return result
 
 
 def read_log(driver: webdriver.Chrome, name: str) -> list[dict[str, Any]]:
