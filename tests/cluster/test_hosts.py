@@ -18,7 +18,7 @@ from tests.support.insides import Database, DatabaseCounters
 from tests.support.people import PASSWORD, WRONG_PASSWORD
 from tests.support.private_databases import AbsentError
 from tests.support.processes import run, wait_until
-from tests.support.redis_servers import redis_cluster, redis_with_sentinel
+from tests.support.redis_servers import redis_cluster, redis_with_sentinel, wait_promoted
 from tests.support.servers import Server, serving
 from tests.support.throttle import log_in, throttled
 from tests.support.writers import Writers
@@ -69,6 +69,36 @@ class TestSharedBudgets:
         """R14."""
         with redis_with_sentinel() as (storage, _):
             self.assert_shared(url, storage)
+
+    @ON_SQLITE
+    def test_replica_that_sentinels_promoted_goes_on_counting(self, url: str) -> None:
+        """R14: a lock of before holds, and failures of before and after add up, on both hosts."""
+        with (
+            redis_with_sentinel() as (storage, master),
+            two_hosts(url, THROTTLE_STORAGE_URL=storage) as hosts,
+            closing(Api(hosts[0])) as api,
+        ):
+            for username in ("alice", "bob"):
+                api.new_user(username)
+
+            def answers(username: str, password: str) -> list[int]:
+                form = {"username": username, "password": password}
+                call = Call("POST", "/token", form=form, headers={"X-Forwarded-For": "192.0.2.1"})
+                return [at_once(host, [call])[0].status for host in hosts]
+
+            assert answers("bob", WRONG_PASSWORD) == [401, 401]
+            for _ in range(2):
+                assert answers("alice", WRONG_PASSWORD) == [401, 401]
+            assert answers("alice", WRONG_PASSWORD) == [401, 429]
+            master.wait_replicated()
+            master.stop()
+            wait_promoted(storage, master)
+            assert answers("alice", PASSWORD) == [429, 429]
+            assert answers("bob", WRONG_PASSWORD) == [401, 401]
+            assert answers("bob", WRONG_PASSWORD) == [401, 429]
+            assert answers("bob", PASSWORD) == [429, 429]
+            assert not any("throttle storage unavailable" in host.text for host in hosts)
+            assert [host.stop(10) for host in hosts] == [0, 0]
 
     def test_counters_in_the_database_count_right(self, url: str) -> None:
         """R14: by many at once, and anew when their time is over."""

@@ -8,12 +8,13 @@ from contextlib import closing
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
 
 from tests.support.client import Actor, Api
 from tests.support.clusters import PgBouncer, running
 from tests.support.crowd import Call, Reply, at_once
 from tests.support.databases import SERVERS, new_database, skip_without, url_at
-from tests.support.insides import Database
+from tests.support.insides import Database, driver_url, server_engine
 from tests.support.people import PASSWORD
 from tests.support.private_databases import AbsentError, PostgreSQL
 from tests.support.processes import run, wait_until
@@ -22,6 +23,7 @@ from tests.support.schema import migrate
 from tests.support.servers import serving
 
 REQUESTS, AT_ONCE = 600, 60
+ONE, OTHER = sa.text("SELECT 'one'"), sa.text("SELECT 'other'")
 
 
 @pytest.fixture(scope="module")
@@ -127,16 +129,38 @@ class TestForeignRows:
     """S40."""
 
     def test_forced_to_prepare_statements_it_answers_nobody_elses_record(self, pooled_url: str) -> None:
-        """S40: this pooler mixes up statements that the service prepares; then there are errors, no strangers."""
+        """S40: this pooler gives the service connections on which another has prepared; no error is one of its own."""
         migrate(pooled_url)
-        url = f"{pooled_url}&prepare_threshold=5"
-        with serving(url, "--workers", "2", FIRST_ADMIN_PASSWORD="Not-Used-1", THROTTLE_ENABLED="false") as service:
-            service.url = pooled_url
-            with closing(Api(service)) as api:
-                direct = [api.new_actor(f"user{number}") for number in range(4)]
-                answered = send(api, mixed(api, direct)[: REQUESTS // 2])
-                assert strangers(answered) == 0
-                assert {reply.status for reply, _ in answered} <= {200, 503}
+        settings = {"FIRST_ADMIN_PASSWORD": "Not-Used-1", "THROTTLE_ENABLED": "false"}
+        forced_url = f"{pooled_url}&prepare_threshold=5"
+        with (
+            serving(pooled_url, **settings) as sound,
+            serving(forced_url, "--workers", "2", **settings) as forced,
+            closing(Api(sound)) as api,
+        ):
+            direct = [api.new_actor(f"user{number}") for number in range(4)]
+            asked = mixed(api, direct)[: REQUESTS // 2]
+            api.server = forced
+            answered = send(api, asked)
+            assert strangers(answered) == 0
+            assert {reply.status for reply, _ in answered} <= {200, 503}
+
+    def test_what_another_client_prepared_is_not_run(self, pooled_url: str) -> None:
+        """S40: a client that gets the other's connection of the server finds that its own statement is not there."""
+
+        async def run_on_the_others() -> None:
+            engine = server_engine(driver_url(f"{pooled_url}&prepare_threshold=1"), poolclass=sa.NullPool)
+            async with engine.connect() as one, engine.connect() as other:
+                for connection, statement in ((one, ONE), (other, OTHER)):
+                    for _ in range(2):  # the second one is prepared
+                        assert await connection.scalar(statement) == str(statement)[8:-1]
+                for connection in (one, other):  # the pooler gives away first what it got back last
+                    await connection.commit()
+                with pytest.raises(DBAPIError, match="does not exist") as refused:
+                    await one.scalar(ONE)
+                assert refused.value.connection_invalidated
+
+        asyncio.run(run_on_the_others())
 
     @pytest.mark.parametrize("kind", list(SERVERS), indirect=True, scope="session")
     def test_row_that_was_not_asked_for_is_not_used(self, kind: str, url: str) -> None:

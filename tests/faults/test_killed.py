@@ -1,5 +1,6 @@
 """Service processes that are killed or told to end."""
 
+import itertools
 import json
 import os
 import signal
@@ -7,20 +8,37 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
 from http.client import HTTPConnection, HTTPException
 from urllib.parse import urlsplit
 
 import pytest
 import sqlalchemy as sa
 
+from tests.support.client import Actor, client_of
 from tests.support.crowd import Call, Crowd, at_once
-from tests.support.databases import new_database, sync_engine
+from tests.support.databases import ON_SQLITE, new_database, sync_engine
 from tests.support.faults import LOGIN
 from tests.support.people import ADMIN_PASSWORD, PASSWORD, bearer
-from tests.support.processes import wait_until
+from tests.support.processes import children, wait_until
 from tests.support.servers import Server, serving
+
+
+@contextmanager
+def clients(work: Sequence[Callable[[threading.Event], None]]) -> Iterator[None]:
+    """Threads that each do some work as long as this runs; its end is the event that they are given."""
+    done = threading.Event()
+    threads = [threading.Thread(target=each, args=(done,), daemon=True) for each in work]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
 
 
 @pytest.mark.slow
@@ -32,7 +50,7 @@ class TestKilledProcesses:
         acknowledged: list[int] = []
         with serving(url, "--workers", "4", fresh=True, FIRST_ADMIN_PASSWORD=ADMIN_PASSWORD) as server:
             token = at_once(server, [LOGIN])[0].body["access_token"]
-            with self._load(server, token, acknowledged):
+            with clients([partial(self._make_users, server, token, acknowledged, client) for client in range(8)]):
                 wait_until(lambda: len(acknowledged) >= 50)
                 workers = self._workers(server)
                 assert len(workers) == 4
@@ -55,6 +73,48 @@ class TestKilledProcesses:
                 assert connection.execute(sa.text("PRAGMA integrity_check")).scalars().all() == ["ok"]
         engine.dispose()
 
+    @ON_SQLITE
+    def test_changes_that_were_committed_together_are_whole(self, url: str) -> None:
+        """R7: of 16 who change themselves at once, and of each the event in the same unit."""
+        acknowledged: dict[int, int] = {}
+        with serving(url, "--workers", "2", FIRST_ADMIN_PASSWORD=ADMIN_PASSWORD) as server:
+            with client_of(server) as api:
+                actors = [api.new_actor(f"user{number}") for number in range(16)]
+            with clients([partial(self._change_on, server, actor, acknowledged) for actor in actors]):
+                for _ in range(3):
+                    enough = sum(acknowledged.values()) + 200
+                    wait_until(partial(lambda enough: sum(acknowledged.values()) >= enough, enough), 30)
+                    for pid in children(server.process.pid):
+                        os.kill(pid, signal.SIGKILL)
+        changed = sa.text("SELECT user_id, count(*) FROM events WHERE name = 'user_changed' GROUP BY user_id")
+        engine = sync_engine(url)
+        with engine.connect() as connection:
+            versions = {row.id: row.version for row in connection.execute(sa.text("SELECT id, version FROM users"))}
+            events: dict[int, int] = {row[0]: row[1] for row in connection.execute(changed)}
+            assert connection.execute(sa.text("PRAGMA integrity_check")).scalars().all() == ["ok"]
+        engine.dispose()
+        assert acknowledged.keys() == {actor.id for actor in actors}
+        for user_id, version in acknowledged.items():
+            assert versions[user_id] >= version
+            assert events[user_id] == versions[user_id] - 1
+
+    @staticmethod
+    def _change_on(server: Server, actor: Actor, acknowledged: dict[int, int], done: threading.Event) -> None:
+        """Change a user's age again and again, and note the newest version that was answered."""
+        ages = itertools.cycle(range(100))
+        while not done.is_set():
+            with closing(HTTPConnection(urlsplit(server.base_url).netloc, timeout=5)) as connection:
+                try:
+                    while not done.is_set():
+                        headers = {"Content-Type": "application/json", **bearer(actor.token)}
+                        connection.request("PATCH", "/users/me", f'{{"age": {next(ages)}}}', headers)
+                        answer = connection.getresponse()
+                        answer.read()
+                        if answer.status == 200:
+                            acknowledged[actor.id] = int(answer.headers["ETag"].strip('"'))
+                except (OSError, HTTPException):
+                    done.wait(0.02)
+
     @staticmethod
     def _workers(server: Server) -> list[int]:
         listed = subprocess.run(
@@ -66,39 +126,22 @@ class TestKilledProcesses:
         ]
 
     @staticmethod
-    @contextmanager
-    def _load(server: Server, token: str, acknowledged: list[int]) -> Iterator[None]:
-        """Eight clients that make users, one after another, as long as this runs."""
-        done = threading.Event()
-        address = urlsplit(server.base_url).netloc
-
-        def make(client: int) -> None:
-            number = 0
-            while not done.is_set():
-                name = f"load_{client}_{(number := number + 1)}"
-                body = f'{{"username": "{name}", "email": "{name}@example.com", "password": "{PASSWORD}"}}'
-                try:
-                    with closing(HTTPConnection(address, timeout=5)) as connection:
-                        connection.request(
-                            "POST", "/users", body, {"Content-Type": "application/json", **bearer(token)}
-                        )
-                        answer = connection.getresponse()
-                        text = answer.read()
-                except (OSError, HTTPException):
-                    done.wait(0.02)
-                    continue
-                if answer.status == 201:
-                    acknowledged.append(json.loads(text)["id"])
-
-        threads = [threading.Thread(target=make, args=(client,), daemon=True) for client in range(8)]
-        for thread in threads:
-            thread.start()
-        try:
-            yield
-        finally:
-            done.set()
-            for thread in threads:
-                thread.join()
+    def _make_users(server: Server, token: str, acknowledged: list[int], client: int, done: threading.Event) -> None:
+        """Make users, one after another, each over a connection of its own."""
+        number = 0
+        while not done.is_set():
+            name = f"load_{client}_{(number := number + 1)}"
+            body = f'{{"username": "{name}", "email": "{name}@example.com", "password": "{PASSWORD}"}}'
+            try:
+                with closing(HTTPConnection(urlsplit(server.base_url).netloc, timeout=5)) as connection:
+                    connection.request("POST", "/users", body, {"Content-Type": "application/json", **bearer(token)})
+                    answer = connection.getresponse()
+                    text = answer.read()
+            except (OSError, HTTPException):
+                done.wait(0.02)
+                continue
+            if answer.status == 201:
+                acknowledged.append(json.loads(text)["id"])
 
 
 class TestShutdown:
@@ -124,6 +167,9 @@ class TestShutdown:
                     b"Content-Type: application/x-www-form-urlencoded\r\n\r\nusername=adm"
                 )
                 self._end_during_logins(server)
+                assert slow.recv(100).startswith(b"HTTP/1.1 408 ")
+            assert "ERROR" not in server.text
+            assert "Traceback" not in server.text
 
     @staticmethod
     def _end_during_logins(server: Server) -> None:

@@ -4,7 +4,7 @@ import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from sqlmodel import Session
 
@@ -20,10 +20,12 @@ class Announcement:
     They are logged, but for those that are declared with `repr=False`.
     """
 
-    @property
-    def name(self) -> str:
-        """The name of the event in the log: `user_created` of UserCreated."""
-        return re.sub(r"(?<!^)(?=[A-Z])", "_", type(self).__name__).lower()
+    name: ClassVar[str]  # of the event, in the log: `user_created` of UserCreated
+
+    def __init_subclass__(cls) -> None:
+        """Give a kind its name."""
+        super().__init_subclass__()
+        cls.name = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
 
     @property
     def told(self) -> dict[str, Any]:

@@ -2,11 +2,12 @@
 
 from userapi.kit.database.engines import driver_url, parse_url
 from userapi.kit.database.faults import AskAfterRollback, RunAgain, require_asked
-from userapi.kit.database.sqlite import sqlite_file
+from userapi.kit.database.sqlite import KEY_ENDING, sqlite_file, sqlite_files
 from userapi.kit.database.tries import within
 from userapi.kit.database.units import Database
 
 __all__ = [
+    "KEY_ENDING",
     "AskAfterRollback",
     "Database",
     "RunAgain",
@@ -14,5 +15,6 @@ __all__ = [
     "parse_url",
     "require_asked",
     "sqlite_file",
+    "sqlite_files",
     "within",
 ]

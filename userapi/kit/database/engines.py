@@ -1,5 +1,6 @@
 """A URL as a person types it becomes an engine whose connections answer in time."""
 
+import hashlib
 import re
 import ssl
 from collections.abc import Callable, Sequence
@@ -134,6 +135,7 @@ def _take_pooler(url: URL, connect_args: dict[str, Any], limited: bool) -> tuple
         record.info[POOLED] = pooled and limited
         if threshold is not None:
             connection.driver_connection.prepare_threshold = int(str(threshold)) if str(threshold).isdigit() else None
+            _name_by_text(connection.driver_connection)
         elif not pooled:
             connection.driver_connection.prepare_threshold = PREPARE_AFTER
         if names and limited and not pooled:
@@ -142,6 +144,23 @@ def _take_pooler(url: URL, connect_args: dict[str, Any], limited: bool) -> tuple
         cursor.close()
 
     return url, prepare
+
+
+def _name_by_text(connection: Any) -> None:
+    """Have psycopg name what it prepares by its text and types; it would count on each connection: `_pg3_0`, `_pg3_1`.
+
+    Clients of a pooler that knows of no prepared statements then find one of theirs by its name, or none. By a number
+    they ran another in its place, whose rows could not be read, or which would have written something else.
+    """
+    prepared = connection._prepared  # noqa: SLF001 - there is no public way
+    counted = prepared.get
+
+    def get(query: Any, prepare: bool | None = None) -> tuple[Any, bytes]:
+        whether, name = counted(query, prepare)
+        told = hashlib.blake2b(repr(prepared.key(query)).encode(), digest_size=16).hexdigest()
+        return whether, name and f"userapi_{told}".encode()
+
+    prepared.get = get
 
 
 def limit_transaction(connection: Connection) -> None:

@@ -10,6 +10,8 @@ from urllib.parse import unquote, urlsplit
 from sqlalchemy import URL, Connection, Engine, create_engine
 from sqlalchemy.pool import StaticPool
 
+KEY_ENDING = ".secret_key"  # of the name of the file beside a database that holds its secret key
+
 
 def sqlite_file(url: URL) -> Path | None:
     """Return the file of an SQLite URL, or None for a database in memory."""
@@ -18,6 +20,12 @@ def sqlite_file(url: URL) -> Path | None:
         name = unquote(urlsplit(name).path)
     in_memory = not name or name == ":memory:" or url.query.get("mode") == "memory"
     return None if in_memory else Path(name)
+
+
+def sqlite_files(url: URL) -> list[Path]:
+    """Return the files that there may be of an SQLite database: its own, those of SQLite beside it, its secret key."""
+    file = sqlite_file(url) if url.get_backend_name() == "sqlite" else None
+    return [file.with_name(file.name + end) for end in ("", "-wal", "-shm", "-journal", KEY_ENDING)] if file else []
 
 
 class UnitConnection(sqlite3.Connection):

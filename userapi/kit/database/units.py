@@ -17,6 +17,7 @@ from userapi.kit.database.engines import driver_url, server_engine
 from userapi.kit.database.faults import AskAfterRollback, CommitLost, ForeignRow, RunAgain, commit, is_unavailable
 from userapi.kit.database.file import File
 from userapi.kit.database.server import Server
+from userapi.kit.database.shared import SharedReads
 from userapi.kit.database.sqlite import sqlite_engine, sqlite_file
 
 log = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ class Database:
         # How often units ran, by kind; and again, by what befell the run before; and were given up.
         self.tally: Counter[str] = Counter()
         self.is_local = self._url.get_backend_name() == "sqlite"  # whether units run in this process alone
+        self._shared = SharedReads()
         self._place: File | Server = (File if self.is_local else Server)(self._url, self.tally)
 
     async def read(self, work: Callable[Concatenate[Connection, P], R], /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -55,6 +57,21 @@ class Database:
         """
         self.tally["read"] += 1
         return await self._mapped(self._place.read(lambda connection: work(connection, *args, **kwargs)))
+
+    async def read_shared(
+        self, work: Callable[Concatenate[Connection, P], R], /, *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """Run a unit as `read` does, one that many ask for at the same moment with the same arguments, all hashable.
+
+        On a server those who wait for a connection then share one run, and so the values that it returns.
+
+        Raises:
+            DatabaseUnavailable: The database does not answer in time.
+        """
+        if self.is_local:
+            return await self.read(work, *args, **kwargs)
+        asked = (work, args, *kwargs.items())
+        return await self._shared.run(asked, self.read, lambda connection: work(connection, *args, **kwargs))
 
     async def read_long(self, work: Callable[Concatenate[Connection, P], R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run a unit as `read` does, one that may go through many rows: few at a time, so that others go on.
