@@ -60,8 +60,8 @@ class TestFlood:
                 finally:
                     stop.set()
                     flood.join()
-                    for connection in (one for crowd in sent for one in crowd._connections):
-                        connection.close()
+                    for crowd in sent:
+                        crowd.close()
                 assert max(taken) < 2 + 4 * alone, taken
                 assert len(sent) > 20
 
@@ -80,7 +80,8 @@ class TestFlood:
             else:
                 name, password = ("bob", PASSWORD) if of == "right" else (f"user{number}", WRONG_PASSWORD)
                 call = Call("POST", "/token", form={"username": name, "password": password}, headers=headers)
-            sent.append(Crowd(api.server, [call]).send())
+            sent.append(Crowd(api.server, [call]))
+            sent[-1].send()
 
     @ON_SQLITE
     def test_who_has_gone_is_not_hashed(self, url: str) -> None:
@@ -93,6 +94,5 @@ class TestFlood:
                 call = Call("POST", "/token", form={"username": "alice", "password": PASSWORD})
                 crowd = Crowd(server, [call] * 40).send()
                 time.sleep(alone / 2)  # until they wait in the queue
-                for connection in crowd._connections:
-                    connection.close()
+                crowd.close()
                 assert self._seconds(api) < 8 * alone  # 20 turns of both cores if they were hashed

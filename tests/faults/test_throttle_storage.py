@@ -73,8 +73,7 @@ class TestSharedStorage:
             assert not throttle.alone
             assert isinstance(throttle._shared, SharedCounters)
             assert isinstance(throttle._shared.storage, RedisStorage)
-            bridge: Any = throttle._shared.storage.bridge
-            await bridge.storage.aclose()
+            await throttle.close()
             return found
 
         found = asyncio.run(waits())
@@ -94,6 +93,7 @@ class TestSharedStorage:
         with throttled(url, THROTTLE_STORAGE_URL=shared_storage.url) as api:
             for _ in range(5):
                 log_in(api, "alice", WRONG_PASSWORD)
+            assert api.server.stop(10) == 0  # soon, as all its connections are closed
         with throttled(url, THROTTLE_STORAGE_URL=shared_storage.url) as api:
             assert_locked(log_in(api, "alice"))
 

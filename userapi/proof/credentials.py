@@ -1,6 +1,7 @@
 """Credentials: whom a login name belongs to, and which hash the password must have."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import sqlalchemy
 from sqlalchemy import ColumnElement, Connection, bindparam
@@ -72,6 +73,12 @@ def keys(username: str, email: str, *, claims: bool) -> Keys:
     return Keys(key, _claims_between(email)[0] + key if claims else canonical(email))
 
 
+def keys_after(user: User | LockedUser, changes: Mapping[str, Any]) -> Keys:
+    """Return the unique keys of a user after changes: a claim stays one, unless `email_claimed` says otherwise."""
+    names = {name: changes.get(name, getattr(user, name)) for name in ("username", "email")}
+    return keys(**names, claims=changes.get("email_claimed", is_claim(user)))
+
+
 def set_keys(user: User, *, claims: bool) -> None:
     """Give a user the unique keys of its names; see `keys`."""
     user.username_key, user.email_key = keys(user.username, user.email, claims=claims)
@@ -80,6 +87,11 @@ def set_keys(user: User, *, claims: bool) -> None:
 def is_claim(user: User | LockedUser) -> bool:
     """Tell whether a user only claims its address, and loses it to whoever verifies it."""
     return " " in user.email_key  # which no address has
+
+
+def claimed() -> ColumnElement[bool]:
+    """Return what tells for each user what `is_claim` tells for one."""
+    return col(User.email_key).contains(" ")
 
 
 def claims(email: str) -> ColumnElement[bool]:

@@ -46,7 +46,7 @@ class LoginUnlocked(Announcement):
 
 @dataclass(frozen=True)
 class NewDevice(Announcement):
-    """A user has logged in from a network, or with a user agent, that its account did not know. Not the first."""
+    """A user has logged in by a network and a user agent that its account has not seen together. Not the first."""
 
     user_id: int
     ip: str | None
@@ -87,9 +87,7 @@ def is_known(connection: Connection, user_id: int, client: Client) -> bool:
 
 
 def remember(db: Session, user_id: int, client: Client, at: datetime) -> None:
-    """Keep in mind that a user has logged in from here; parallel logins may do so at once."""
-    if db.exec(select(User.id).where(User.id == user_id).with_for_update()).one_or_none() is None:
-        return
+    """Keep in mind that a user, whose row this unit has locked, has logged in from here."""
     if client.ip is None or db.get(KnownDevice, (user_id, _device(client))) is not None:
         return
     of_user = select(KnownDevice).where(KnownDevice.user_id == user_id)

@@ -74,10 +74,9 @@ class PasswordCheck:
             self._announcements.tell(LoginLocked(found and found.user_id, locked, client.ip))
         return found if right else None
 
-    async def remember(self, found: Credentials, client: Client) -> None:
-        """Keep in mind that a user has logged in from this device."""
-        if client.ip is not None and not await self._database.read(guards.is_known, found.user_id, client):
-            await self._database.write(guards.remember, found.user_id, client, now())
+    async def is_new_device(self, found: Credentials, client: Client) -> bool:
+        """Tell whether a user has never logged in from this device, if it can be told from others."""
+        return client.ip is not None and not await self._database.read(guards.is_known, found.user_id, client)
 
     async def prove(self, caller: Caller, current_password: str | None, client: Client) -> str:
         """Return the hash that the caller's current password was found to have.

@@ -106,3 +106,10 @@ class SharedCounters:
     async def clear(self, key: str) -> None:
         """Forget a counter."""
         await self.storage.clear(key)
+
+    async def close(self) -> None:
+        """Close all connections, those to Sentinels as well."""
+        storage: Any = self.storage
+        sentinel = getattr(storage.bridge, "sentinel", None)
+        for client in [storage.bridge.storage, *(sentinel.sentinels if sentinel else [])]:
+            await client.aclose()

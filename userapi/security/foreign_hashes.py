@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-import bcrypt
+from userapi.security import bcrypt_hash
 
 # A hash says itself how much work it is. One that would take seconds, or very much memory, is not verified.
 MAX_BCRYPT_COST = 15
@@ -44,17 +44,11 @@ def read(hashed_password: str) -> ForeignHash | None:
     return None
 
 
-def bcrypt_cost(hashed_password: str) -> int | None:
-    """Return the cost that a hash was made at; None if it is not one of bcrypt's."""
-    found = _BCRYPT.fullmatch(hashed_password)
-    return int(found[1]) if found else None
-
-
 def refusal(hashed_password: str) -> str | None:
     """Return why a hash is not taken over, as a few words; None for one that is."""
     if hashed_password.startswith(UNUSABLE):
         return None
-    cost, foreign = bcrypt_cost(hashed_password), read(hashed_password)
+    cost, foreign = bcrypt_hash.cost_of(hashed_password), read(hashed_password)
     if cost is None and foreign is None:
         return "is no hash of bcrypt, Argon2, scrypt or PBKDF2"
     if (cost or 0) > MAX_BCRYPT_COST or (foreign and not foreign.affordable):
@@ -67,7 +61,6 @@ def spelled_plainly(hashed_password: str) -> str:
     return _PREFIX.sub("", hashed_password, count=1)
 
 
-_BCRYPT = re.compile(r"\$2[abxy]\$(0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{53}")
 _PREFIX = re.compile(r"^(\{(CRYPT|BCRYPT|ARGON2)\}(?=\$)|bcrypt\$(?=\$2)|argon2(?=\$argon2))")
 
 
@@ -136,7 +129,7 @@ def _bcrypt_over(before: Callable[[bytes], bytes], hashed_password: str) -> Fore
     cost = int(hashed_password[4:6])
 
     def check(secret: bytes) -> bool:
-        return bcrypt.checkpw(before(secret), hashed_password.encode())
+        return bcrypt_hash.check(before(secret), hashed_password)
 
     return ForeignHash(f"bcrypt-sha256 {cost}", 4 <= cost <= MAX_BCRYPT_COST, check)
 

@@ -9,13 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
-import bcrypt
-
 from userapi.errors import ApiError, ErrorCode
 from userapi.kit.web import addresses
 from userapi.kit.web.client import Client
-from userapi.security.foreign_hashes import bcrypt_cost
-from userapi.security.verification import Verifier, hashable
+from userapi.security import bcrypt_hash
+from userapi.security.verification import Verifier
 
 R = TypeVar("R")
 
@@ -124,7 +122,7 @@ class Passwords:
             ApiError: overloaded, when too many wait already.
         """
         async with self.turn(client):
-            return await self._compute(lambda: bcrypt.hashpw(password.encode(), bcrypt.gensalt(self._rounds)).decode())
+            return await self._compute(lambda: bcrypt_hash.make(password.encode(), self._rounds))
 
     async def verify(self, password: str, hashed_password: str | None) -> bool:
         """Tell, in one's turn, whether the password has this hash. Without a hash the answer is no.
@@ -156,7 +154,7 @@ class Passwords:
 
     def outdated(self, hashed_password: str, password: str) -> bool:
         """Tell whether a hash is another one than would be made now of its password, and that can be made."""
-        return bcrypt_cost(hashed_password) != self._rounds and hashable(password.encode())
+        return bcrypt_hash.cost_of(hashed_password) != self._rounds and bcrypt_hash.hashable(password.encode())
 
     async def _compute(self, work: Callable[[], R]) -> R:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)

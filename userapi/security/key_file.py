@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from userapi.errors import Refusal
-from userapi.kit.database import sqlite_file
+from userapi.kit.database import KEY_ENDING, sqlite_file
 from userapi.security.settings import SecuritySettings, check_secret, split_secrets
 
 
@@ -22,7 +22,7 @@ def signing_keys(settings: SecuritySettings) -> list[str]:
     database_file = sqlite_file(settings.url)
     if database_file is None:  # in memory: the users die with the process, so may the key
         return [secrets.token_hex(32)]
-    key_file = database_file.with_name(database_file.name + ".secret_key")
+    key_file = database_file.with_name(database_file.name + KEY_ENDING)
     try:
         if not key_file.exists() and not key_file.is_symlink():
             _create_once(key_file, secrets.token_hex(32))

@@ -152,6 +152,11 @@ class Throttle:
             raise ApiError(ErrorCode.TOO_MANY_REGISTRATIONS, retry_after=math.ceil(seconds))
         await self._do(lambda counters: counters.add(key, REGISTRATION_WINDOW))
 
+    async def close(self) -> None:
+        """Close all connections to the shared storage."""
+        if isinstance(self._shared, SharedCounters):
+            await self._shared.close()
+
     async def _do(self, work: Callable[[Counters], Awaitable[R]]) -> R:
         if self._shared is not None and not self.alone:
             try:

@@ -3,11 +3,8 @@
 import time
 from statistics import median
 
-import bcrypt
-
-from userapi.models import MAX_PASSWORD_BYTES
-from userapi.security import foreign_hashes
-from userapi.security.foreign_hashes import ForeignHash, bcrypt_cost
+from userapi.security import bcrypt_hash, foreign_hashes
+from userapi.security.foreign_hashes import ForeignHash
 
 MIN_COST, MAX_COST = 4, 31  # of bcrypt
 SAMPLE = 2  # how many steps of cost below the dearest bcrypt is measured: in a quarter of the time there is
@@ -36,16 +33,16 @@ class Verifier:
         except UnicodeEncodeError:  # a lone surrogate, which JSON can say
             return False
         foreign = foreign_hashes.read(hashed_password or "")
-        cost = bcrypt_cost(hashed_password or "")
+        cost = bcrypt_hash.cost_of(hashed_password or "")
         done = 0.0
         if foreign is not None and foreign.affordable:
             begun = time.perf_counter()
             if foreign.check(secret):
                 return True
             done = self._learn(foreign, time.perf_counter() - begun)
-        elif cost is not None and hashable(secret):
+        elif cost is not None and bcrypt_hash.hashable(secret):
             self.expect(cost)
-            if _check(secret, hashed_password or ""):
+            if bcrypt_hash.check(secret, hashed_password or ""):
                 return True
             done = 2.0**cost
         known = list(self._samples.values())  # at once: other threads add to it
@@ -65,21 +62,9 @@ class Verifier:
         return median(samples) + 2.0**cost
 
 
-def hashable(secret: bytes) -> bool:
-    """Tell whether bcrypt makes a hash of this: of more bytes it raises, or cuts them off."""
-    return len(secret) <= MAX_PASSWORD_BYTES and b"\0" not in secret
-
-
 def _burn(work: float) -> None:
     """Work as long as so many rounds of bcrypt take."""
     for cost in range(MAX_COST, MIN_COST - 1, -1):
         if work >= 2.0**cost:
-            _check(b"", f"$2b${cost:02}${'.' * 53}")  # which no password has
+            bcrypt_hash.check(b"", f"$2b${cost:02}${'.' * 53}")  # which no password has
             work -= 2.0**cost
-
-
-def _check(secret: bytes, hashed_password: str) -> bool:
-    try:
-        return bcrypt.checkpw(secret, hashed_password.encode())
-    except ValueError:  # not a bcrypt hash
-        return False
