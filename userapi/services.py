@@ -93,6 +93,8 @@ class Services:
         self.strength.close()
         await self.first_uses.close()
         await self.database.close()
+        if self.throttle:
+            await self.throttle.close()
 
     async def prepare(self) -> list[str]:
         """Make true what must be true before serving; return what the operator should read, a line each.

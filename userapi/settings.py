@@ -82,7 +82,10 @@ class CoreSettings(BaseSettings):
     @classmethod
     def _split_origins(cls, value: Any) -> Any:
         if isinstance(value, str):
-            return [part for part in re.split(r'[\s,\[\]"]+', value) if part]
+            value = [part.rstrip("/") for part in re.split(r'[\s,\[\]"]+', value) if part]
+        for part in value:
+            if part != "*" and not re.fullmatch(r"[a-z][a-z\d+.-]*://[^/\s]+", part):  # RFC 6454 section 6.2
+                raise ValueError("names what is no origin; one is, for instance, https://app.example.com")
         return value
 
     @property

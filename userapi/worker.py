@@ -72,6 +72,8 @@ async def _prepare(chosen: Settings, address: str, *, alone: bool) -> None:
         click.echo(
             "warning: FORWARDED_ALLOW_IPS=* lets every client say what its address is: name your proxies", err=True
         )
+    if chosen.signing_key_files and not chosen.issuer_url:
+        click.echo("warning: SIGNING_KEY_FILES without ISSUER_URL: metadata and tokens name two issuers", err=True)
     if chosen.docs_enabled:
         click.echo(f"Interactive documentation: {address}/docs")
 

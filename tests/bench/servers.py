@@ -22,7 +22,7 @@ CONSTANT = ("uvicorn", "tests.bench.constant_app:app")
 
 
 class Server:
-    """A server on a free port, starting; all it prints goes to a file."""
+    """A server on a free port; all it prints goes to a file. Whoever starts it sees to it that it is stopped."""
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], folder: Path) -> None:
         """In `command`, `{port}` stands for its port; `folder` gets its output."""
@@ -30,11 +30,12 @@ class Server:
         self._log = folder / f"{self.port}.log"
         self._command = [part.replace("{port}", str(self.port)) for part in command]
         self._environment = environment
-        self._process = self._start()
+        self._process: subprocess.Popen[bytes] | None = None
 
-    def _start(self) -> subprocess.Popen[bytes]:
-        with self._log.open("wb") as output:
-            return subprocess.Popen(
+    def start(self) -> None:
+        """Start it."""
+        with self._log.open("wb") as output, _interrupted_later():
+            self._process = subprocess.Popen(
                 self._command,
                 env=self._environment,
                 cwd=self._log.parent,  # no .env of the tester's
@@ -46,6 +47,7 @@ class Server:
 
     @property
     def pid(self) -> int:
+        assert self._process is not None
         return self._process.pid
 
     def answers(self, seconds: float) -> bool:
@@ -63,14 +65,16 @@ class Server:
         Raises: RuntimeError, with what the server printed, if there is none.
         """
         deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline and self._process.poll() is None:
+        while time.monotonic() < deadline and self._process is not None and self._process.poll() is None:
             if self.answers(5):
                 return
             time.sleep(0.002)
         raise RuntimeError(f"{' '.join(self._command)} did not start:\n{self._log.read_text()[-2000:]}")
 
     def stop(self, seconds: float = STOP_SECONDS) -> None:
-        """End it and its workers, by force if they take longer than this."""
+        """End it and its workers, by force if they take longer than this; nothing, if it was not started."""
+        if self._process is None:
+            return
         members = tree(self.pid)
         self._process.terminate()
         try:
@@ -84,8 +88,21 @@ class Server:
     def restart(self) -> None:
         """End it at once and start it anew on the same port."""
         self.stop(1)
-        self._process = self._start()
+        self.start()
         self.wait()
+
+
+@contextmanager
+def _interrupted_later() -> Iterator[None]:
+    """Let Ctrl-C wait for the end of the block: in the middle of it a process might be there that nobody knows."""
+    asked: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: asked.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if asked:
+        raise KeyboardInterrupt
 
 
 class PythonServer(Server):
@@ -117,6 +134,7 @@ class PythonServer(Server):
         begun = time.perf_counter()
         other = PythonServer(*self._kind)
         try:
+            other.start()
             other.wait()
             return time.perf_counter() - begun
         finally:
@@ -125,8 +143,10 @@ class PythonServer(Server):
 
 @contextmanager
 def running(*servers: Server) -> Iterator[None]:
-    """Wait until servers are ready and idle; end them afterwards."""
+    """Start servers and wait until they are ready and idle; end them afterwards."""
     try:
+        for server in servers:
+            server.start()
         for server in servers:
             server.wait()
         for server in servers:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -141,3 +142,14 @@ def test_cleans_up_when_interrupted(tmp: Path) -> None:
     printed, _ = process.communicate(timeout=60)
     assert process.returncode != 0, printed
     assert not list(tmp.iterdir())
+    assert processes_of(tmp) == []
+
+
+def processes_of(folder: Path) -> list[str]:
+    """The processes that were started with this folder in their environment."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended, or is another's
+            if str(folder).encode() in (process / "environ").read_bytes():
+                found.append((process / "cmdline").read_text())
+    return found

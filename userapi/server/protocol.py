@@ -9,6 +9,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from userapi.server.files import connection_limit
+from userapi.server.supervisor import SHUTDOWN_SECONDS
 
 MAX_HEAD_BYTES = 64 * 1024
 HEAD_SECONDS = 10  # from the first byte of a request to the end of its head
@@ -163,9 +164,18 @@ class BoundedProtocol(HttpToolsProtocol):
             self.loop.call_later(LEAVING_SECONDS, self._leave)
         else:
             super().shutdown()
+            self.loop.call_later(SHUTDOWN_SECONDS - 1, self._cut)
 
     def _leave(self) -> None:
         if (self.cycle is None or self.cycle.response_complete) and not self.transport.is_closing():
+            self.transport.close()
+
+    def _cut(self) -> None:
+        """Close the connection if the rest of a body has not come; its request would be cancelled with a traceback."""
+        cycle = self.cycle
+        if cycle is not None and cycle.more_body and not self.transport.is_closing():
+            if not cycle.response_started:
+                self.transport.write(_TIMEOUT)
             self.transport.close()
 
     def _give_up(self) -> None:

@@ -1,6 +1,7 @@
 """A worker as it sees itself: it takes connections from its supervisor, and tells it how many it has."""
 
 import asyncio
+import gc
 import json
 import signal
 import socket
@@ -12,6 +13,8 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from userapi.server.files import KEPT_FREE, connection_limit
+
+GARBAGE = 5_000  # objects that may be new before they are looked through; Python's 700 are few for concurrent requests
 
 
 class Server(uvicorn.Server):
@@ -32,6 +35,10 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin, without a socket of its own."""
         await super().startup(sockets=sockets or [])
+        # What is there by now stays, and need not be looked through for garbage again: changes of 64 clients at once
+        # took a seventh more processor time, and a p99 of 130 ms, not 55, for that is done in the middle of a request.
+        gc.freeze()
+        gc.set_threshold(GARBAGE)
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, lambda: self._tell(leaving=True))
         loop.add_signal_handler(signal.SIGHUP, lambda: None)
