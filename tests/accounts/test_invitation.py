@@ -1,5 +1,6 @@
 """An admin makes a user without a password; a mail lets that user set one, once."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -60,6 +61,39 @@ class TestInvitation:
         for weak in ("short", "Password1!", f"Zk4-{name}-X"):
             assert off.post("/invitation/accept", token=token, new_password=weak).status_code == 422
         assert off.post("/invitation/accept", token=token, new_password=PASSWORD).status_code == 204
+
+    def test_withdrawn_and_sent_again_too_soon_is_refused(self, off: Accounts, name: str) -> None:
+        """Else nobody would know that there is none."""
+        user = invite(off, name)
+        token, path = off.token(user["email"], "invitation"), f"/users/{user['id']}/invitation"
+        assert off.api.admin.delete(path).status_code == 204
+        answer = off.api.admin.post(path)
+        assert (answer.status_code, answer.json()["code"]) == (429, "too_many_attempts")
+        assert answer.headers["Retry-After"] == "120"
+        off.api.sql("DELETE FROM outbox")
+        assert off.api.admin.post(path).status_code == 202
+        again = off.token(user["email"], "invitation", 2)
+        assert_refused(off.post("/invitation/accept", token=token, new_password=PASSWORD), "invalid_code")
+        assert off.post("/invitation/accept", token=again, new_password=PASSWORD).status_code == 204
+
+    @pytest.mark.parametrize("mode", ["off", "on", "required"])
+    def test_of_an_address_that_is_corrected_ends(
+        self, accounts_of: Callable[[str], Accounts], name: str, mode: str
+    ) -> None:
+        """S7: whoever reads the wrong mailbox does not get the account, and the right one gets the next."""
+        accounts = accounts_of(mode)
+        user, right = invite(accounts, name), f"right{name}@example.com"
+        wrong = accounts.token(user["email"], "invitation")
+        changed = accounts.api.admin.patch(f"/users/{user['id']}", json={"email": right}).json()
+        assert (changed["email"], changed["pending_email"], changed["email_verified_at"]) == (right, None, None)
+        assert_refused(accounts.post("/invitation/accept", token=wrong, new_password=PASSWORD), "invalid_code")
+        path = f"/users/{user['id']}/invitation"
+        assert accounts.api.admin.post(path).status_code == 429  # a mail of this kind was sent just now
+        accounts.api.sql("DELETE FROM outbox")
+        assert accounts.api.admin.post(path).status_code == 202
+        token = accounts.token(right, "invitation")
+        assert accounts.post("/invitation/accept", token=token, new_password=PASSWORD).status_code == 204
+        assert accounts.login(right).status_code == 200
 
     @ON_SQLITE
     def test_is_for_admins_to_send(self, off: Accounts, name: str) -> None:

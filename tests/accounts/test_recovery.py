@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from tests.accounts.conftest import Accounts
 from tests.support.answers import assert_invalid, assert_refused
 from tests.support.databases import ON_SQLITE
+from tests.support.events import events
 from tests.support.insides import OneTimeCode, now
 from tests.support.mail import text_of
 from tests.support.people import NEW_PASSWORD, PASSWORD, WRONG_PASSWORD
@@ -41,6 +42,16 @@ class TestForgot:
         assert len(off.mails(f"{name}@example.com", "reset")) == 1
         waiting = "SELECT count(*) FROM outbox WHERE kind = 'reset_password' AND recipient IS NOT NULL"
         assert off.api.sql(waiting) == [(1,)]
+
+    def test_that_a_mail_was_asked_for_is_an_event_whoever_is_meant(self, off: Accounts, name: str) -> None:
+        """S7: the event of nobody costs the database the same."""
+        user_id = off.api.new_user(name)["id"]
+        for login in (name, "nobody"):
+            assert off.post("/password/forgot", login=login).status_code == 202
+        nobodys, users = events(off.api.admin, name="mail_queued")
+        assert (users["user_id"], users["details"]) == (user_id, {"kind": "reset_password"})
+        assert (nobodys["user_id"], nobodys["details"]) == (None, {"kind": "reset_password", "nobody": True})
+        assert users["address"] == nobodys["address"] == "127.0.0.1"
 
     @ON_SQLITE
     @pytest.mark.parametrize("body", [{}, {"login": ""}, {"login": None}, {"login": "x" * 255}, {"login": 5}])
@@ -130,6 +141,7 @@ class TestReset:
             answer = off.post("/password/reset", **proof, new_password=weak)
             assert answer.status_code == 422, weak
             assert answer.json()["detail"][0]["loc"][:2] in (["body", "new_password"], ["body", "password"])
+            assert answer.json().get("field", "new_password") == answer.json()["errors"][0]["field"] == "new_password"
             assert f'"{weak}"' not in answer.text
         assert off.post("/password/reset", **proof, new_password=NEW_PASSWORD).status_code == 204
 

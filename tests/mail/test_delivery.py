@@ -92,6 +92,19 @@ class TestMessage:
             api.admin.patch(f"/users/{user['id']}", json={"password": NEW_PASSWORD})
             server.to("alice@xn--bcher-kva.example")
 
+    @ON_SQLITE
+    @pytest.mark.parametrize("scheme", ["smtp", "file"])
+    def test_mailbox_that_is_not_ascii_gets_its_mail(self, url: str, tmp_path: Path, scheme: str) -> None:
+        """RFC 6531."""
+        address = "j\u00f6rg@b\u00fccher.example"
+        with mail_server() as server:
+            settings = server.settings if scheme == "smtp" else {"MAIL_URL": f"file://{tmp_path}"}
+            with service(url, **settings) as api:
+                user = api.new_user("alice", email=address)
+                api.admin.patch(f"/users/{user['id']}", json={"password": NEW_PASSWORD})
+                folder = server.folder if scheme == "smtp" else tmp_path
+                wait_until(lambda: [mail for mail in read(folder) if mail["To"] == address])
+
 
 class TestTransport:
     @ON_SQLITE

@@ -10,7 +10,7 @@ from tests.mail.test_codes import KEYRING, at_once, by_token, issue, on, stateme
 from tests.support.databases import ON_SQLITE
 from tests.support.insides import Database, MailClient, MailContext, OutboxMail, User, mail_rules
 
-HERE = MailContext(KEYRING, None, "https://app.example.com")
+HERE = MailContext(KEYRING)
 LIFETIME = timedelta(minutes=30)
 
 

@@ -1,5 +1,7 @@
 """Notices: owners of accounts are told, in their language, at their address, what they should know of."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.support.answers import assert_refused
@@ -8,7 +10,7 @@ from tests.support.commands import command
 from tests.support.databases import ON_SQLITE
 from tests.support.log_lines import parsed
 from tests.support.logins import refresh, refreshed, use
-from tests.support.mail import APP, MailServer, text_of
+from tests.support.mail import APP, MailServer, read, text_of
 from tests.support.people import NEW_PASSWORD, PASSWORD, WRONG_PASSWORD
 from tests.support.processes import wait_until
 from tests.support.servers import Shared
@@ -165,6 +167,19 @@ class TestLanguage:
         assert mail["Subject"] == "Ihr Passwort wurde geändert"
         assert mail["Content-Language"] == "de"
         assert text_of(mail).startswith(f"Guten Tag {name},")
+
+
+class TestLinks:
+    @ON_SQLITE
+    def test_lead_to_the_socket_that_was_asked(self, shared: Shared, kind: str, tmp_path: Path) -> None:
+        """As those of mails with codes do, where nobody has said where people reach the service."""
+        with client_of(shared.service(kind, MAIL_URL=f"file://{tmp_path}")) as api:
+            user = api.new_actor("alice")
+            body = {"password": NEW_PASSWORD, "current_password": PASSWORD}
+            assert user.patch("/users/me", json=body, headers={"Host": "evil.example"}).status_code == 200
+            wait_until(lambda: read(tmp_path))
+            [mail] = read(tmp_path)
+            assert f"{api.server.base_url}/account/forgot" in text_of(mail)
 
 
 @ON_SQLITE

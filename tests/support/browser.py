@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from selenium import webdriver
-from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
+from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.support.wait import WebDriverWait
 
 from tests.support.databases import skip_without
@@ -42,11 +42,21 @@ def start(profile: Path) -> webdriver.Chrome:
 
 
 def wait_for(driver: webdriver.Chrome, found: Callable[[webdriver.Chrome], Found | None], missing: str) -> Found:
-    """What a look at the page finds, once it does; a page that changes during a look is looked at again."""
-    ignored = [NoSuchElementException, StaleElementReferenceException]
-    result = WebDriverWait(driver, SECONDS, ignored_exceptions=ignored).until(found, missing)
+    """What a look at the page finds, once it does.
+
+    A page that changes during a look is looked at again: the driver has several errors for it, some of them nameless.
+    """
+    result = WebDriverWait(driver, SECONDS, ignored_exceptions=[WebDriverException]).until(found, missing)
     assert result
     return result
+
+
+def wait_for_next_page(driver: webdriver.Chrome, leave: Callable[[], None]) -> None:
+    """Do what leads to another page, and wait until that has come whole."""
+    driver.execute_script("window.isLeft = true")
+    leave()
+    arrived = "return document.readyState === 'complete' && !window.isLeft"
+    wait_for(driver, lambda driver: driver.execute_script(arrived), "no next page")
 
 
 def read_log(driver: webdriver.Chrome, name: str) -> list[dict[str, Any]]:

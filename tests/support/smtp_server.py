@@ -75,7 +75,7 @@ async def main(port: str, folder: str, behaviour: str, first: str, certificate: 
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate)
     implicit = behaviour == "smtps"
-    options: dict[str, Any] = {"hostname": "localhost"}
+    options: dict[str, Any] = {"hostname": "localhost", "enable_SMTPUTF8": True}
     if context is not None:
         options |= {"authenticator": login, "auth_required": True, "auth_require_tls": not implicit}
         options |= {} if implicit else {"tls_context": context, "require_starttls": True}

@@ -77,6 +77,14 @@ def find(connection: Connection, keyring: Keyring, purpose: str, token: str) -> 
     return (row.user_id, row.data) if row is not None and row.user_id is not None else None
 
 
+def is_open(db: Session, keyring: Keyring, purpose: str, user: User) -> bool:
+    """Tell whether a user has a code that is good now."""
+    mine = (col(OneTimeCode.user_id) == user.id) & (col(OneTimeCode.purpose) == purpose)
+    mine &= (col(OneTimeCode.expires_at) > now()) & (col(OneTimeCode.tries_left) > 0)
+    bound_to = db.exec(select(OneTimeCode.bound_to).where(mine)).all()
+    return any(bound in (None, *_present(keyring, user)) for bound in bound_to)
+
+
 def redeem_token(db: Session, keyring: Keyring, purpose: str, token: str) -> Redeemed | None:
     """Consume a link's token; return None for one that was used, has expired or was ended, or is none."""
     good = _of_token(keyring, purpose, token)

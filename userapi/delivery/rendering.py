@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
-from email.policy import SMTP
+from email.policy import SMTP, SMTPUTF8
 from email.utils import format_datetime, parseaddr
 from pathlib import Path
 from typing import Any
@@ -42,9 +42,10 @@ class Renderer:
         subject = " ".join(_block(text, "subject", values).split())
         language = (text.name or FALLBACK).partition("/")[0]
         frame = self._html.get_template("frame.html")
-        message = EmailMessage(policy=SMTP)
+        to = _deliverable(recipient)
+        message = EmailMessage(policy=SMTP if to.isascii() else SMTPUTF8)  # RFC 6531, which not every server speaks
         message["From"] = self.sender
-        message["To"] = Address(addr_spec=_deliverable(recipient))
+        message["To"] = Address(addr_spec=to) if to.isascii() else Address("", *to.rsplit("@", 1))
         message["Subject"] = subject
         message["Date"] = format_datetime(at)
         message["Message-ID"] = f"<{message_id}@{self.sender.domain}>"

@@ -65,7 +65,7 @@ class Runner:
     def __init__(self, services: _Services) -> None:
         """Prepare to send as the settings say; nothing is sent before `run`."""
         settings = services.settings
-        self._database, self._keyring, self._app_url = services.database, services.keyring, settings.app_url or HERE
+        self._database, self._keyring, self._app_url = services.database, services.keyring, settings.app_url
         self._send = transport(settings.mail_url.get_secret_value() if settings.mail_url else "console:")
         folders = [folder for folder in (settings.mail_templates, TEMPLATES) if folder is not None]
         self._renderer = Renderer(folders, settings.mail_from)
@@ -119,7 +119,7 @@ class Runner:
             gone = "the secret key is gone that sealed it"
             return await self._write_down(outbox.mark_failed, mail, gone, final=True)
         secret, details = json.loads(unsealed), json.loads(mail.details)
-        values = {**details, **secret, "app_url": details.get("app_url") or self._app_url}
+        values = {**details, **secret, "app_url": self._app_url or details.get("app_url") or HERE}
         try:
             message = self._renderer.message(
                 mail.kind, mail.recipient or "", mail.locale, values, mail.message_id, mail.created_at

@@ -6,7 +6,6 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from email.message import EmailMessage
-from email.policy import SMTP
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -64,11 +63,11 @@ def _smtp(parts: SplitResult) -> Transport:
 def _folder(folder: Path) -> Transport:
     def write(message: EmailMessage) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        name = f"{message['Message-ID'].strip('<>').partition('@')[0]}.eml"
-        draft = folder / f".{name}"
+        name = message["Message-ID"].strip("<>").partition("@")[0]
+        draft = folder / f".{name}.part"
         draft.touch(0o600)
-        draft.write_bytes(message.as_bytes(policy=SMTP))
-        draft.replace(folder / name)  # nobody sees half of it; the same mail twice is one file
+        draft.write_bytes(message.as_bytes())
+        draft.replace(folder / f"{name}.eml")  # nobody sees half of it; the same mail twice is one file
 
     async def send(message: EmailMessage) -> None:
         await asyncio.to_thread(write, message)

@@ -31,8 +31,5 @@ async def ask_accept(request: Request, database: DatabaseDep, token: str = "") -
 @router.post("/account/invitation")
 async def accept(request: Request, client: ClientDep) -> Response:
     """Set the first password."""
-
-    async def work() -> None:
-        await routes.accept(request.app.state.services, await pages.form(request, NewPasswordProof), client)
-
-    return await pages.outcome(request, work(), "Your password is set", "Log in with it now.")
+    await routes.accept(request.app.state.services, await pages.form(request, NewPasswordProof), client)
+    return page(request, "Your password is set", "Log in with it now.")

@@ -28,6 +28,7 @@ class Message(BaseModel):
 
 @router.post(_PATH, status_code=202)
 @_ADMIN
+@openapi.raises(ErrorCode.TOO_MANY_ATTEMPTS)
 async def send_invitation(target: TargetDep, _: AdminDep, database: DatabaseDep, context: MailContextDep) -> Message:
     """Send an invitation again (admins only). It is good for 7 days, and the one before is not any more."""
     await database.write(rules.send_again, context, target.user_id)

@@ -7,11 +7,12 @@ from typing import Any
 from sqlalchemy import delete
 from sqlmodel import Session, col, select
 
+from userapi.codes import rules as codes
 from userapi.codes.models import OneTimeCode
 from userapi.errors import ApiError, ErrorCode
 from userapi.kit.announcements import Announcement, announce
 from userapi.mail import dependencies
-from userapi.mail.rules import Context, send_code
+from userapi.mail.rules import ASKED_FOR, Context, send_code
 from userapi.mailboxes import proofs
 from userapi.mailboxes import rules as mailboxes
 from userapi.mailboxes.proofs import MailProof
@@ -50,17 +51,21 @@ def listen(services: Any) -> None:
 
 
 def send_again(db: Session, context: Context, user_id: int) -> None:
-    """Send an invitation again; it ends the one before.
+    """Send an invitation again; it ends the one before, which else stays good if a limit forbids to send.
 
     Raises:
-        ApiError: user_not_found; invitation_not_found, for a user who has a password.
+        ApiError: user_not_found; invitation_not_found, for a user who has a password; too_many_attempts, if a limit
+            forbids to send and there is none that is good: it was withdrawn, or sent to another address.
     """
     user = db.exec(select(User).where(User.id == user_id).with_for_update()).one_or_none()
     if user is None:
         raise ApiError(ErrorCode.USER_NOT_FOUND)
     if user.hashed_password != UNUSABLE:
         raise ApiError(ErrorCode.INVITATION_NOT_FOUND)
-    _send(db, context._replace(network=None), user)
+    sent = _send(db, context._replace(network=None), user)
+    if not sent and not codes.is_open(db, context.keyring, INVITATION, user):
+        words = "An invitation was sent to this user just now, or five today: try again later"
+        raise ApiError(ErrorCode.TOO_MANY_ATTEMPTS, words, retry_after=int(ASKED_FOR.pause.total_seconds()))
 
 
 def withdraw(db: Session, user_id: int, by: int) -> None:
@@ -92,5 +97,5 @@ def accept(db: Session, keyring: Keyring, proof: MailProof, new: NewPassword) ->
     return True
 
 
-def _send(db: Session, context: Context, user: User) -> None:
-    send_code(db, context, INVITATION, user, LIFETIME, details={"days": LIFETIME.days})
+def _send(db: Session, context: Context, user: User) -> bool:
+    return send_code(db, context, INVITATION, user, LIFETIME, details={"days": LIFETIME.days})

@@ -14,6 +14,7 @@ from sqlmodel import Session, col, select
 from userapi.codes import rules as codes
 from userapi.kit.announcements import Announcement, announce
 from userapi.kit.database import RunAgain
+from userapi.kit.web import addresses
 from userapi.mail.models import MailClient, OutboxMail
 from userapi.models import User, now
 from userapi.security.keyring import Keyring
@@ -46,7 +47,6 @@ class Context(NamedTuple):
 
     keyring: Keyring
     network: str | None = None  # of the client that asks; None if it is not counted
-    app_url: str | None = None  # where the links lead; None: as the settings say
 
 
 def enqueue(
@@ -62,8 +62,8 @@ def enqueue(
     """Put a mail of the template `kind` in the outbox, in the unit of what it is about; it is sent after the commit.
 
     It goes to `user`, or to the address `to` in the user's name or nobody's; with neither there is a row and no mail.
-    `details` are JSON values for the template, `secret` is JSON with more of them, sealed by the keyring, which goes
-    when the mail is sent or given up: after 24 hours, or its `lifetime`.
+    `details` are JSON values for the template, beside `username` and `app_url`; `secret` is JSON with more of them,
+    sealed by the keyring, which goes when the mail is sent or given up: after 24 hours, or its `lifetime`.
     """
     at = now()
     recipient = to or (user.email if user else None)
@@ -73,7 +73,7 @@ def enqueue(
         user_id=user.id if user else None,
         recipient=recipient,
         locale=user.locale if user else None,
-        details=json.dumps({"username": user.username if user else None, **(details or {})}),
+        details=json.dumps({"username": user.username if user else None, "app_url": _asked(), **(details or {})}),
         secret=secret if recipient else None,
         created_at=at,
         give_up_at=at + min(lifetime, TRIED_FOR),
@@ -99,15 +99,15 @@ def send_code(
     """Send a user a mail with a new one-time code of the purpose `kind`, unless a limit forbids it; tell whether.
 
     Nobody (None), and a user who has had enough mails, cost the database the same: whoever asks cannot tell. The code
-    that was sent before stays good if no new one is. The template, of the same name, is given `token`, `code`,
-    `minutes` (its lifetime) and `app_url`; `to` and `details` are as for `enqueue`, `data` and `bound` as for
+    that was sent before stays good if no new one is. The template, of the same name, is given `token`, `code`
+    and `minutes` (its lifetime); `to` and `details` are as for `enqueue`, `data` and `bound` as for
     `codes.issue`.
     """
     if context.network is not None and not _count(db, context.network):
         return False
     addressee = user if may_get(db, user, kind, ASKED_FOR) else None
     issued = codes.issue(db, context.keyring, kind, addressee, lifetime, data=data, bound=bound)
-    shown = {**(details or {}), "minutes": int(lifetime.total_seconds() // 60), "app_url": context.app_url}
+    shown = {**(details or {}), "minutes": int(lifetime.total_seconds() // 60)}
     sealed = context.keyring.seal(json.dumps(issued._asdict()))
     to = to if addressee else None
     enqueue(db, kind, addressee, to=to, details=shown, secret=sealed, lifetime=lifetime)
@@ -122,6 +122,15 @@ def may_get(db: Session, user: User | None, kind: str, limit: Limit) -> bool:
     recent = select(OutboxMail.created_at).where(mine, OutboxMail.created_at > at - timedelta(days=1))
     sent: list[datetime] = list(db.exec(recent.order_by(col(OutboxMail.created_at).desc()).limit(limit.a_day)))
     return user is not None and len(sent) < limit.a_day and not (sent and sent[0] > at - limit.pause)
+
+
+def _asked() -> str | None:
+    """Return the URL of the very socket that was asked, where links lead without `APP_URL`; None if none was.
+
+    It is never what the header `Host` says: whoever asks for another's mail could put a page of his own there.
+    """
+    host, port = addresses.socket.get() or (None, None)
+    return f"http://[{host}]:{port}" if ":" in (host or "") else f"http://{host}:{port}" if port else None
 
 
 def _count(db: Session, network: str) -> bool:

@@ -1,6 +1,6 @@
 """Small pages for people without a front end: no scripts, nothing from elsewhere, and what they do is done by POST."""
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import BaseModel, ValidationError
 
 from userapi.errors import ApiError, ErrorCode
-from userapi.kit.web import edge
+from userapi.kit.web import edge, problems
 from userapi.kit.web.dependencies import NOT_CROSS_SITE
 from userapi.kit.web.forms import FormRoute
 
@@ -37,9 +37,27 @@ CODE = Field("code", "Code in the mail, such as WDJB-MJHT", autocomplete="one-ti
 PASSWORD = Field("new_password", "New password", kind="password", autocomplete="new-password")
 
 
+class _PageRoute(FormRoute):
+    """Takes forms, and tells by a page what went wrong."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the handler of forms, whose errors become pages."""
+        handle = super().get_route_handler()
+
+        async def shown(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except ApiError as error:
+                answer = page(request, "That did not work", f"{error}. Go back to try again.", status=error.code.status)
+                answer.headers.update(problems.headers(error))
+                return answer
+
+        return shown
+
+
 def router() -> APIRouter:
     """Return a router for pages, which takes forms and is in no document."""
-    return APIRouter(route_class=FormRoute, dependencies=[NOT_CROSS_SITE], include_in_schema=False)
+    return APIRouter(route_class=_PageRoute, dependencies=[NOT_CROSS_SITE], include_in_schema=False)
 
 
 def page(
@@ -73,12 +91,3 @@ async def form(request: Request, model: type[P]) -> P:
     except ValidationError as error:
         words = "; ".join(f"{item['loc'][0]}: {item['msg']}" if item["loc"] else item["msg"] for item in error.errors())
         raise ApiError(ErrorCode.VALIDATION_ERROR, words, loc=("body",)) from None
-
-
-async def outcome(request: Request, work: Awaitable[None], title: str, *words: str) -> Response:
-    """Return the page that says that something is done, or why it is not."""
-    try:
-        await work
-    except ApiError as error:
-        return page(request, "That did not work", f"{error}. Go back to try again.", status=error.code.status)
-    return page(request, title, *words)

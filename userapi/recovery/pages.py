@@ -26,13 +26,10 @@ async def ask_forgot(request: Request) -> Response:
 @router.post("/account/forgot")
 async def forgot(request: Request, database: DatabaseDep, context: MailContextDep) -> Response:
     """Send the mail, if there is such an account."""
-
-    async def work() -> None:
-        body = await pages.form(request, Forgot)
-        await database.write(rules.forgot, context, body.login)
-
+    body = await pages.form(request, Forgot)
+    await database.write(rules.forgot, context, body.login)
     words = f"{routes.Message().message}. What it brings is good for 30 minutes."
-    return await pages.outcome(request, work(), "Look into your mailbox", words)
+    return page(request, "Look into your mailbox", words)
 
 
 @router.get("/account/reset")
@@ -52,8 +49,5 @@ async def ask_reset(request: Request, database: DatabaseDep, token: str = "") ->
 @router.post("/account/reset")
 async def reset(request: Request, client: ClientDep) -> Response:
     """Set a new password."""
-
-    async def work() -> None:
-        await routes.reset(request.app.state.services, await pages.form(request, NewPasswordProof), client)
-
-    return await pages.outcome(request, work(), "Your password is set", "Log in with it now.")
+    await routes.reset(request.app.state.services, await pages.form(request, NewPasswordProof), client)
+    return page(request, "Your password is set", "Log in with it now.")

@@ -35,11 +35,8 @@ async def ask_verify(request: Request, database: DatabaseDep, token: str = "") -
 @router.post("/account/verify")
 async def verify(request: Request, client: ClientDep) -> Response:
     """Verify an address."""
-
-    async def work() -> None:
-        await routes.verify(request.app.state.services, await pages.form(request, MailProof), client)
-
-    return await pages.outcome(request, work(), "Your e-mail address is verified", "You may close this page.")
+    await routes.verify(request.app.state.services, await pages.form(request, MailProof), client)
+    return page(request, "Your e-mail address is verified", "You may close this page.")
 
 
 @router.get("/account/undo")
@@ -57,9 +54,6 @@ async def ask_undo(request: Request, database: DatabaseDep, token: str = "") -> 
 @router.post("/account/undo")
 async def undo(request: Request, client: ClientDep) -> Response:
     """Undo a change of address."""
-
-    async def work() -> None:
-        await routes.undo(request.app.state.services, (await pages.form(request, LinkToken)).token, client)
-
+    await routes.undo(request.app.state.services, (await pages.form(request, LinkToken)).token, client)
     words = "Whoever asked for the change knows your password: set a new one now, at /account/forgot."
-    return await pages.outcome(request, work(), "The change is undone", words)
+    return page(request, "The change is undone", words)

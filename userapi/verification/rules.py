@@ -115,7 +115,7 @@ def _ask(db: Session, context: Context, user: User) -> None:
     holder = mailboxes.verified_holder(db, user)
     send_code(db, context, VERIFY, None if holder else user, LIFETIME)
     told = holder if may_get(db, holder, REGISTERED, ASKED_FOR) else None
-    enqueue(db, REGISTERED, told, details={"app_url": context.app_url})
+    enqueue(db, REGISTERED, told)
 
 
 def _ask_change(db: Session, context: Context, user: User) -> None:
@@ -126,7 +126,7 @@ def _ask_change(db: Session, context: Context, user: User) -> None:
     digest = hashlib.blake2b(user.email.encode(), digest_size=8).hexdigest()
     issued = codes.issue(db, context.keyring, UNDO + digest, user, UNDO_LIFETIME, data=user.email, bound=False)
     secret = context.keyring.seal(json.dumps({"token": f"{digest}.{issued.token}"}))
-    details = {"new": user.pending_email, "app_url": context.app_url, "days": UNDO_LIFETIME.days}
+    details = {"new": user.pending_email, "days": UNDO_LIFETIME.days}
     enqueue(db, UNDO, user, details=details, secret=secret)
 
 
