@@ -147,6 +147,7 @@ async def refuse_callers_and_input(seen: Seen, url: str) -> None:
             await ask("POST", path, headers=cross_site, json=NEW)
         for path in FORMS:
             await ask("POST", path, headers=cross_site, data={"token": "x"})
+            await ask("POST", path, data={"token": ["x", "y"], "scope": ["x", "y"]})
         for method, path in WITH_BODY:
             await ask(method, path, content=b"x", headers={"Content-Type": "text/plain"})
             await ask(method, path, content=b'"\xff"', headers={"Content-Type": "application/json"})
@@ -202,6 +203,10 @@ async def refuse_mails(ask: Asking, bob: int) -> None:
     """What collides with what mails have brought."""
     for method in ("POST", "DELETE"):
         await ask(method, "/users/{user_id}/invitation", user=bob)
+    invited = {"username": "guest", "email": "guest@example.com", "send_invitation": True}
+    guest = (await ask("POST", "/users", json=invited)).json()["id"]
+    for method in ("DELETE", "POST"):  # which is too soon for a second mail
+        await ask(method, "/users/{user_id}/invitation", user=guest)
     for path in SET_PASSWORD:
         for login, password in (
             ("bob", "Password1"),

@@ -55,6 +55,9 @@ class TestAdopt:
         assert (done.returncode, done.stdout, done.stderr) == (0, "3 users are adopted\n", "")
         usual = {"age": None, "is_admin": False, "is_active": True, "created_at": CREATED, "updated_at": None}
         assert users(empty_url) == [usual | {"hashed_password": HASH} | user for user in USERS]
+        with connected(empty_url) as connection:
+            told = connection.execute(sa.text("SELECT name, actor_id, details FROM events")).all()
+        assert told == [("adopted", 0, '{"users":3,"renamed":0,"command":"adopt"}')]
         assert command("migrate", url=empty_url).stdout.endswith("already\n")
         assert next_id(empty_url) == 8
 

@@ -2,17 +2,22 @@
 
 import csv
 import json
+import os
 import stat
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
+from sqlmodel import col
 
 from tests.support.client import Api
 from tests.support.commands import command
-from tests.support.databases import ON_SQLITE, new_database
+from tests.support.databases import ON_SQLITE, sqlite_path
+from tests.support.insides import User
 from tests.support.people import PASSWORD
-from tests.support.schema import migrate
 from tests.support.statements import watched
+from tests.support.transfer import assert_comes_in_again
 from tests.support.users import PUBLIC
 
 
@@ -21,7 +26,12 @@ def filled(api: Api) -> Api:
     """A service with a few users, no two alike."""
     api.new_user("alice", age=30, email="Ä.b+c@example.com")
     bob = api.new_user("Bob_2", is_admin=True)
-    api.new_user("carol")
+    api.new_user("carol", email_verified=True)
+    waiting = {
+        "email_verified_at": datetime(2024, 2, 29, 12, 30, 45, 123456, tzinfo=UTC),
+        "pending_email": "c@example.org",
+    }
+    api.execute(sa.update(User).where(col(User.username) == "carol").values(**waiting))
     api.admin.put(f"/users/{bob['id']}", json={"age": 7, "is_active": False})
     api.admin.delete(f"/users/{api.new_user('gone')['id']}")
     return api
@@ -31,14 +41,8 @@ class TestExport:
     @pytest.mark.parametrize("name", ["users.csv", "users.jsonl"])
     def test_imported_it_gives_the_same_users(self, filled: Api, kind: str, tmp_path: Path, name: str) -> None:
         """Ids, times and hashes included."""
-        first, second = tmp_path / name, tmp_path / f"second_{name}"
-        assert command("export", str(first), "--with-hashes", url=filled.server.url).returncode == 0
-        with new_database(kind) as url:
-            migrate(url)
-            done = command("import", str(first), url=url)
-            assert (done.returncode, done.stderr) == (0, "")
-            assert command("export", str(second), "--with-hashes", url=url).returncode == 0
-        assert second.read_bytes() == first.read_bytes()
+        first = tmp_path / name
+        assert_comes_in_again(filled.server.url, kind, first)
         assert len(first.read_text().splitlines()) == 4 + name.endswith("csv")
 
     def test_names_columns_as_the_api_does_and_no_hash_unless_asked(self, filled: Api, tmp_path: Path) -> None:
@@ -47,7 +51,7 @@ class TestExport:
         done = command("export", str(file), url=filled.server.url)
         assert (done.returncode, done.stderr) == (0, "4 users are exported\n")
         rows = list(csv.DictReader(file.read_text().splitlines()))
-        assert set(rows[0]) == PUBLIC
+        assert set(rows[0]) == PUBLIC | {"email_claimed"}
         assert "$2" not in file.read_text()
         listed = {user["username"]: user for user in filled.admin.get("/users").json()}
         for row in rows:
@@ -59,7 +63,7 @@ class TestExport:
                 if field == "email"
                 else json.dumps(user[field]).strip('"')
                 for field in PUBLIC
-            }
+            } | {"email_claimed": "false"}
 
     @ON_SQLITE
     def test_file_is_its_owners_and_takes_the_place_of_an_older_one_when_it_is_whole(
@@ -75,9 +79,29 @@ class TestExport:
         assert json.loads(file.read_text().splitlines()[1])["username"] == "alice"
 
     @ON_SQLITE
+    def test_replaces_nothing_but_a_file_of_its_name(self, filled: Api, tmp_path: Path) -> None:
+        """Neither a pipe or a device nor a link, and never the database that it reads."""
+        url, linked, link, pipe = filled.server.url, tmp_path / "linked", tmp_path / "link", tmp_path / "pipe"
+        linked.touch()
+        link.symlink_to(linked)
+        assert command("export", str(link), url=url).returncode == 0
+        assert link.is_symlink()
+        os.mkfifo(pipe)
+        reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+        assert command("export", str(pipe), url=url).returncode == 0
+        assert os.read(reader, 1_000_000) == linked.read_bytes() != b""
+        os.close(reader)
+        assert pipe.is_fifo()
+        database = sqlite_path(url)
+        for file in (database, database.with_name(f"{database.name}-wal")):
+            done = command("export", str(file), url=url)
+            assert (done.returncode, "is in use" in done.stderr) == (1, True)
+        assert command("export", "-", url=url).stdout == linked.read_text()
+
+    @ON_SQLITE
     def test_to_standard_output_it_is_json_lines_unless_csv_is_asked_for(self, filled: Api) -> None:
         lines = command("export", "-", url=filled.server.url).stdout.splitlines()
-        assert [json.loads(line).keys() for line in lines] == [PUBLIC] * 4
+        assert [json.loads(line).keys() for line in lines] == [PUBLIC | {"email_claimed"}] * 4
         assert command("export", "-", "--format", "csv", url=filled.server.url).stdout.startswith("id,username,")
 
     @ON_SQLITE

@@ -12,6 +12,7 @@ from tests.support.answers import assert_refused
 from tests.support.client import Api
 from tests.support.commands import command
 from tests.support.databases import ON_SQLITE
+from tests.support.events import named
 from tests.support.people import NEW_PASSWORD, PASSWORD
 from tests.support.processes import Finished, refused_to_start
 from tests.support.users import INVALID_VALUES, stored
@@ -75,7 +76,7 @@ class TestFile:
 
     @ON_SQLITE
     def test_mapped_columns(self, api: Api) -> None:
-        text = f"id,mail,login,secret,more\nx7,alice@example.com,alice,{HASH},x\n"
+        text = f"id,mail,login,secret,more,more\nx7,alice@example.com,alice,{HASH},x,y\n"
         done = take(api, text, "--map", "id=,email=mail,username=login", "--map", "hashed_password=secret")
         assert (done.returncode, counts(done)) == (0, [1, 0, 0, 0])
 
@@ -89,10 +90,45 @@ class TestFile:
             ("username,email\n", ["--map", "email=mail"], "mail"),
             ("username,email\n", ["--map", "mail=email"], "mail"),
             ("username,email\n", ["--map", "email"], "field=column"),
+            ("username,email,username\n", [], "there is more than one column username"),
+            ("mail,x,x,mail\n", ["--map", "email=mail"], "there is more than one column mail"),
         ],
     )
     def test_columns_that_are_not_there_stop_it(self, api: Api, text: str, options: list[str], word: str) -> None:
         assert word in refused_to_start(take(api, text, *options))
+
+    @ON_SQLITE
+    @pytest.mark.parametrize("options", [[], ["--map", "hashed_password=secret"]])
+    @pytest.mark.parametrize(
+        ("text", "word"),
+        [
+            (f"alice,alice@example.com,{PASSWORD}\n", "the first line of CSV must be a header"),
+            ("alice,alice@example.com,Zk4mWq7xZk4mWq7x\n", "the first line of CSV must be a header"),
+            (f"alice;alice@example.com;{HASH}\n", "the first line of CSV must be a header"),
+            (f"[{line().strip()}]\n", "JSON Lines"),
+            (f" \n [\n{line()}]\n", "JSON Lines"),
+            (f"username,{PASSWORD},{HASH},nickname\n", "n"),
+            ("username," + "x" * 41 + "," + "x" * 3000, "n"),
+        ],
+    )
+    def test_what_stands_in_the_place_of_a_header_is_not_told(
+        self, api: Api, text: str, word: str, options: list[str]
+    ) -> None:
+        """S11."""
+        told = refused_to_start(take(api, text, *options))
+        assert word in told
+        assert not [secret for secret in (PASSWORD, HASH, "Zk4mWq7x", "alice", "x" * 41) if secret in told]
+
+    @ON_SQLITE
+    def test_only_columns_that_have_a_name_are_told(self, api: Api) -> None:
+        text = f"username,{PASSWORD},nickname,{HASH}\n"
+        assert refused_to_start(take(api, text)).startswith("no such column: nickname, 2 not shown; there are ")
+        told = refused_to_start(take(api, text, "--map", "email=mail"))
+        assert told == "there is no column mail; there are username, nickname, 2 not shown"
+
+    @ON_SQLITE
+    def test_json_lines_may_begin_with_a_blank(self, api: Api) -> None:
+        assert counts(take(api, " " + line())) == [1, 0, 0, 0]
 
     @ON_SQLITE
     @pytest.mark.parametrize(
@@ -147,6 +183,13 @@ class TestRefusedRows:
         assert stat.S_IMODE(errors.stat().st_mode) == 0o600
 
     @ON_SQLITE
+    def test_file_that_is_read_is_not_written_to(self, api: Api, tmp_path: Path) -> None:
+        file = tmp_path / "users.csv"
+        file.write_text("username,email,password\nx,bad,y\n")
+        done = command("import", str(file), "--errors", str(file), url=api.server.url)
+        assert (done.returncode, "is in use" in done.stderr) == (1, True)
+        assert file.read_text().startswith("username,")
+
     def test_many_are_told_shortly(self, api: Api) -> None:
         done = take(api, "".join(line("x") for _ in range(30)))
         assert len(done.stderr.splitlines()) == 21
@@ -163,6 +206,15 @@ class TestRefusedRows:
         done = take(api, "".join(line(f"user{number}", **row) for number, row in enumerate(rows)))
         assert counts(done) == [0, 0, 0, len(rows)]
         assert all(f": {name}" in told for told in done.stderr.splitlines()[:20]), done.stderr
+
+    @ON_SQLITE
+    @pytest.mark.parametrize("update", [True, False])
+    def test_rules_of_the_address_that_waits_are_those_of_the_other(self, api: Api, update: bool) -> None:
+        bad = [address for address in [*INVALID_VALUES["email"], "x@y.de\r\nBcc: y@z.de"] if address != ""]
+        text = "".join(line(f"user{number}", pending_email=address) for number, address in enumerate(bad))
+        done = take(api, text, *(["--update"] if update else []))
+        assert counts(done) == [0, 0, 0, len(bad)]
+        assert all(": pending_email: " in told for told in done.stderr.splitlines()), done.stderr
 
     @ON_SQLITE
     @pytest.mark.parametrize(
@@ -209,6 +261,41 @@ class TestRefusedRows:
             path.unlink()
         assert (done.returncode, counts(done)) == (1, [1, 0, 0, 1])
         assert done.stderr.startswith("line 3: ")
+
+    @pytest.mark.parametrize("form", ["csv", "jsonl", "quoted"])
+    def test_line_that_is_too_long_is_refused_like_others(self, api: Api, form: str) -> None:
+        long = "x" * (2**21 + 7)
+        text = line("first") + line(long) + line("last") + line("al")
+        if form != "jsonl":
+            middle = f"{long},x,x" if form == "csv" else f'"a\n{long}'
+            rows = [f"first,first@example.com,{HASH}", middle, f"last,last@example.com,{HASH}", "al,al@example.com,!"]
+            text = "username,email,hashed_password\n" + "\n".join(rows)
+        number = {"jsonl": 2, "csv": 3, "quoted": 3}[form]
+        done = take(api, text, "--skip-errors")
+        assert (done.returncode, counts(done)) == (0, [2, 0, 0, 2])
+        told = done.stderr.splitlines()
+        assert told[0] == f"line {number}: is longer than 1048576 bytes"
+        assert told[1].startswith(f"line {number + (3 if form == 'quoted' else 2)}: username")
+        assert len(told) == 2
+
+    @ON_SQLITE
+    def test_first_object_that_is_too_long_is_refused_like_others(self, api: Api) -> None:
+        done = take(api, line("x" * 2**20) + line(), "--skip-errors")
+        assert (counts(done), done.stderr) == ([1, 0, 0, 1], "line 1: is longer than 1048576 bytes\n")
+
+    @ON_SQLITE
+    @pytest.mark.parametrize(
+        ("text", "told"),
+        [
+            (f"username,email,hashed_password\ralice,a@example.com,{HASH}\r", "lines must end with LF or CR LF"),
+            (f"username,email,hashed_password\r{'x' * 2**20}\r", "lines must end with LF or CR LF"),
+            ("username," + "x" * 131_073 + "\n", "the header is no CSV: field larger than field limit"),
+            ("username," + "x" * 2**20 + "\n", "the header is longer than 1048576 bytes"),
+            ('username,"email\n', "the header is no CSV: "),
+        ],
+    )
+    def test_header_that_cannot_be_read(self, api: Api, text: str, told: str) -> None:
+        assert refused_to_start(take(api, text)).startswith(told)
 
     def test_dry_run_writes_nothing(self, api: Api) -> None:
         before = stored(api)
@@ -257,6 +344,51 @@ class TestUpdate:
         for actor in (alice, bob):
             assert_refused(actor.get("/users/me"), "session_ended")
         api.log_in("alice", NEW_PASSWORD)
+
+    def test_another_address_is_not_verified(self, api: Api) -> None:
+        """S1: nobody has read its mail yet."""
+        alice = api.new_user("alice", email_verified=True)["id"]
+        assert counts(take(api, line(email="ALICE@example.com"), "--update")) == [0, 1, 0, 0]
+        assert api.admin.get(f"/users/{alice}").json()["email_verified_at"] is not None
+        assert counts(take(api, line(email="other@example.com"), "--update")) == [0, 1, 0, 0]
+        assert api.admin.get(f"/users/{alice}").json()["email_verified_at"] is None
+
+    @pytest.mark.parametrize("address", ["alice@example.com", "other@example.com"])
+    def test_operator_may_say_that_an_address_is_verified(self, api: Api, address: str) -> None:
+        """S35: which is an event."""
+        alice = api.new_user("alice", email_verified=True)
+        times = {"created_at": "2024-02-29T12:30:45.123456Z", "email_verified_at": "2024-02-29T12:31:00Z"}
+        text = json.dumps({"username": "alice", "email": address} | times)
+        assert counts(take(api, text, "--update")) == [0, 1, 0, 0]
+        found = api.admin.get(f"/users/{alice['id']}").json()
+        assert {name: found[name] for name in times} == times
+        assert named(api, "user_changed")["changes"].keys() - {"email"} == times.keys()
+        assert counts(take(api, text, "--update")) == [0, 0, 1, 0]
+
+    def test_same_time_for_another_address_verifies_it(self, api: Api) -> None:
+        alice = api.new_user("alice", email_verified=True)
+        at = alice["email_verified_at"]
+        assert counts(take(api, line(email="other@example.com", email_verified_at=at), "--update")) == [0, 1, 0, 0]
+        assert api.admin.get(f"/users/{alice['id']}").json()["email_verified_at"] == at
+
+    def test_new_password_drops_the_address_that_waits(self, api: Api) -> None:
+        """S1: whoever asked for it may be why there is a new password."""
+        for name in ("alice", "bob", "carol"):
+            api.new_user(name)
+        waiting = {"pending_email": "new@example.com"}
+        rows: list[dict[str, Any]] = [{"username": name} | waiting for name in ("alice", "bob", "carol")]
+        assert counts(take(api, "\n".join(map(json.dumps, rows)), "--update")) == [0, 3, 0, 0]
+        rows = [rows[0] | {"hashed_password": HASH}, {"username": "bob", "hashed_password": HASH}, rows[2] | {"age": 9}]
+        assert counts(take(api, "\n".join(map(json.dumps, rows)), "--update")) == [0, 3, 0, 0]
+        kept = api.sql("SELECT pending_email FROM users WHERE username <> 'admin' ORDER BY id")
+        assert [address for (address,) in kept] == ["new@example.com", None, "new@example.com"]
+
+    def test_time_of_the_change_is_its_own(self, api: Api) -> None:
+        alice = api.new_user("alice")
+        row = {"username": "alice", "updated_at": "2024-02-29T12:30:45Z"}
+        assert counts(take(api, json.dumps(row), "--update")) == [0, 0, 1, 0]
+        assert counts(take(api, json.dumps(row | {"age": 9}), "--update")) == [0, 1, 0, 0]
+        assert api.admin.get(f"/users/{alice['id']}").json()["updated_at"] > alice["created_at"]
 
     def test_last_admin_stays(self, api: Api) -> None:
         """S13."""

@@ -102,7 +102,7 @@ def supabase(connection: sa.Connection) -> None:
         )
     )
     insert = sa.text(
-        "INSERT INTO auth.users VALUES (NULL, :id, 'authenticated', 'authenticated', :email, :hash, now(), '{}', NULL,"
+        "INSERT INTO auth.users VALUES (NULL, :id, 'authenticated', 'authenticated', :email, :hash, :at, '{}', NULL,"
         " :at, :at, NULL)"
     )
     for uid, email in zip(UUIDS, ("alice@example.com", "alice@example.org"), strict=True):
@@ -141,3 +141,4 @@ def test_users_come_in_and_log_in(
         assert api.log_in("anna.lena@example.com").user["username"] == "anna_lena_example_co"
     if system != "fastapi-users":
         assert alice.user["created_at"].startswith("2024-02-29T12:30:45.123")
+    assert (alice.user["email_verified_at"] == alice.user["created_at"]) is (system == "Supabase")

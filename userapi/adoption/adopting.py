@@ -10,15 +10,26 @@ from sqlmodel import SQLModel, col
 from userapi.adoption import found
 from userapi.adoption.found import Names, ProblemError
 from userapi.errors import Refusal
+from userapi.kit.announcements import Announcement
 from userapi.models import User
 from userapi.schema import migrations
+from userapi.users.changes import OPERATOR
 
 OLD = "users_before_adopt"  # the tutorial's table, until all is taken over
 VERSIONS, OLD_VERSIONS = "alembic_version", "alembic_version_before_adopt"
 
 
+@dataclass(frozen=True)
+class Adopted(Announcement):
+    """The operator has made the tutorial's users the service's own: so many, some of them with new names."""
+
+    users: int
+    renamed: int
+    by: str = OPERATOR
+
+
 @dataclass
-class Adopted:
+class Result:
     """What was, or would be, taken over."""
 
     users: int = 0
@@ -28,7 +39,7 @@ class Adopted:
     admins: bool = True  # whether somebody is an active admin
 
 
-def adopt(connection: Connection, zone: tzinfo, *, rename: bool, dry_run: bool) -> Adopted:
+def adopt(connection: Connection, zone: tzinfo, *, rename: bool, dry_run: bool) -> Result:
     """Take the tutorial's table over; the caller holds the lock of migrations.
 
     MariaDB and MySQL commit each change of a table, so there the old table only steps aside until the new one holds
@@ -41,12 +52,12 @@ def adopt(connection: Connection, zone: tzinfo, *, rename: bool, dry_run: bool) 
         if dry_run:
             raise Refusal("an earlier run broke off: run it again without --dry-run")
         if not _put_back(connection):
-            return _finish(connection, Adopted(_count(connection, OLD)))
+            return _finish(connection, Result(_count(connection, OLD)))
     columns = _require_tutorial(connection)
     if connection.dialect.name == "postgresql":
         connection.execute(text("LOCK TABLE users IN ACCESS EXCLUSIVE MODE"))
     users, wrong, names = found.problems(found.rows(connection, "users", columns), zone, rename=rename)
-    result = Adopted(users, wrong, names)
+    result = Result(users, wrong, names)
     if wrong or dry_run:
         return result
     try:
@@ -109,7 +120,7 @@ def _move(connection: Connection, columns: list[str], zone: tzinfo, names: Names
         connection.execute(sa.insert(User), waiting)
 
 
-def _finish(connection: Connection, result: Adopted) -> Adopted:
+def _finish(connection: Connection, result: Result) -> Result:
     """Drop the old table, now that every row of it is in the new one, unless there is more in it."""
     inspector = sa.inspect(connection)
     result.kept = bool({column["name"] for column in inspector.get_columns(OLD)} - set(found.COLUMNS))

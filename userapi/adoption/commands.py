@@ -6,8 +6,9 @@ from typing import Protocol
 import click
 
 from userapi.adoption import adopting
-from userapi.adoption.adopting import OLD, Adopted
+from userapi.adoption.adopting import OLD, Adopted, Result
 from userapi.kit import commands
+from userapi.kit.announcements import announce
 from userapi.kit.database import Database
 from userapi.moving.commands import timezone_option
 from userapi.schema import locks
@@ -27,11 +28,14 @@ class _Services(Protocol):
 def adopt(zone: tzinfo, rename_collisions: bool, dry_run: bool) -> None:
     """Make a database of the tutorial this service's own: every user, id, hash and time is kept."""
 
-    async def adopted(services: _Services) -> Adopted:
-        return await locks.migrate(
+    async def adopted(services: _Services) -> Result:
+        result = await locks.migrate(
             services.database,
             lambda connection: adopting.adopt(connection, zone, rename=rename_collisions, dry_run=dry_run),
         )
+        if not (result.wrong or dry_run):
+            await services.database.write(announce, Adopted(result.users, len(result.renamed)))
+        return result
 
     result = commands.run(adopted)
     for line in result.wrong:

@@ -9,6 +9,7 @@ from sqlalchemy import URL
 from userapi.backups import copying, rules
 from userapi.errors import Refusal
 from userapi.kit import commands
+from userapi.kit.announcements import announce
 from userapi.kit.database import Database, sqlite_file
 from userapi.schema import migrations
 from userapi.settings import CoreSettings
@@ -36,6 +37,7 @@ def backup(file: Path) -> None:
         if (other := _tool(services.settings.url, file)) is not None:
             raise Refusal(other)
         await migrations.require_head(services.database)
+        await services.database.write(announce, rules.BackedUp())  # before: so the copy tells where it comes from
         await services.database.unlimited(lambda connection: copying.copy(connection, file), busy_seconds=BUSY_SECONDS)
 
     commands.run(copied)

@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import tempfile
 from contextlib import closing
 from pathlib import Path
 
@@ -19,9 +20,10 @@ def copy(connection: Connection, to: Path) -> None:
     Raises:
         Refusal: There is such a file, or it cannot be written.
     """
-    partial = to.with_name(f"{to.name}.partial")
     try:
-        os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        descriptor, name = tempfile.mkstemp(".partial", f".{to.name}.", to.parent)
+        os.close(descriptor)
+        partial = Path(name)
         try:
             _fill(connection, partial)
             os.link(partial, to)  # unlike a rename, it replaces nothing

@@ -6,6 +6,14 @@ from sqlmodel import Session, col, delete, select
 
 from userapi.kit.announcements import Announcement, announce
 from userapi.models import LoginSession
+from userapi.users.changes import OPERATOR
+
+
+@dataclass(frozen=True)
+class BackedUp(Announcement):
+    """The operator has the database copied."""
+
+    by: str = OPERATOR
 
 
 @dataclass(frozen=True)
@@ -13,7 +21,7 @@ class AllSessionsEnded(Announcement):
     """The operator has ended everybody's sessions: so many with this step."""
 
     sessions: int
-    by: str = "operator"
+    by: str = OPERATOR
 
 
 def end_everybodys(db: Session, most: int) -> int:

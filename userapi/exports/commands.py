@@ -9,13 +9,17 @@ import click
 from userapi.exports import rules
 from userapi.exports.rules import Form
 from userapi.kit import commands
-from userapi.kit.database import Database
+from userapi.kit.database import Database, sqlite_files
 from userapi.moving.records import private_file
 from userapi.schema import migrations
+from userapi.settings import CoreSettings
 
 
 class _Services(Protocol):
     """What this command needs of a running service."""
+
+    @property
+    def settings(self) -> CoreSettings: ...
 
     @property
     def database(self) -> Database: ...
@@ -33,7 +37,7 @@ def export_users(file: str, form: Form | None, with_hashes: bool) -> None:
         await migrations.require_head(services.database)
         if file == "-":
             return await rules.export(services.database, sys.stdout.buffer, chosen, with_hashes=with_hashes)
-        with private_file(Path(file)) as out:
+        with private_file(Path(file), *sqlite_files(services.settings.url)) as out:
             return await rules.export(services.database, out, chosen, with_hashes=with_hashes)
 
     try:

@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, BinaryIO, Literal
 
 import orjson
@@ -10,22 +11,36 @@ import sqlalchemy
 from sqlalchemy import Connection, bindparam
 from sqlmodel import col
 
+from userapi.kit.announcements import Announcement, announce
 from userapi.kit.database import Database
 from userapi.models import PUBLIC_FIELDS, User
+from userapi.proof import credentials
+from userapi.users.changes import OPERATOR
 
 Form = Literal["csv", "jsonl"]
 
 CHUNK = 2000  # users at a time
 
 
+@dataclass(frozen=True)
+class Exported(Announcement):
+    """The operator has all users written to a file, with the hashes of their passwords or without."""
+
+    with_hashes: bool
+    by: str = OPERATOR
+
+
 async def export(database: Database, file: BinaryIO, form: Form, *, with_hashes: bool) -> int:
     """Write all users to a file, in the order of their ids; return how many there are.
 
+    It is announced before, so that nothing goes out which nobody can see later.
+
     Raises:
+        ApiError: database_unavailable.
         SQLAlchemyError: The database fails.
     """
-    names = [*PUBLIC_FIELDS, *(["hashed_password"] if with_hashes else [])]
-    columns = [getattr(User, name) for name in names]
+    names = [*PUBLIC_FIELDS, "email_claimed", *(["hashed_password"] if with_hashes else [])]
+    columns = [credentials.claimed() if name == "email_claimed" else getattr(User, name) for name in names]
     chunk = sqlalchemy.select(*columns).where(col(User.id) > bindparam("after")).order_by(col(User.id)).limit(CHUNK)
 
     def work(connection: Connection) -> int:
@@ -43,6 +58,7 @@ async def export(database: Database, file: BinaryIO, form: Form, *, with_hashes:
         connection.rollback()
         return written
 
+    await database.write(announce, Exported(with_hashes))
     return await database.unlimited(work, busy_seconds=0)
 
 

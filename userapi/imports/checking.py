@@ -14,6 +14,7 @@ from userapi.moving import bulk, foreign
 from userapi.moving.bulk import Found
 from userapi.moving.foreign import ForeignUserError
 from userapi.moving.records import Row
+from userapi.proof import credentials
 from userapi.security.hashing import Passwords
 from userapi.security.strength import Strength
 
@@ -71,13 +72,14 @@ class Checker:
 
     async def _stage(self, row: Row, values: dict[str, Any], found: Found) -> None:
         name = "id" if "id" in values else "username_key"
-        there = found[name].get(values.get(name))
-        if there is not None and await self._same(values, there):
+        there: Any = found[name].get(values.get(name))
+        wanted = values | credentials.keys_after(there, values)._asdict() if there is not None else values
+        if there is not None and await self._same(wanted, there):
             self.unchanged += 1
         elif there is not None and self._rules.update:
-            _require_free(values, found, there.id)
-            fields = {name: value for name, value in values.items() if name != "id"}
-            await self._add(row, there.id, fields, {**there._asdict(), **fields})
+            _require_free(wanted, found, there.id)
+            fields = {name: value for name, value in values.items() if name not in {"id", "username_key", "email_key"}}
+            await self._add(row, there.id, fields, {**there._asdict(), **wanted})
         else:
             await self._stage_new(row, values, found)
 
@@ -94,19 +96,20 @@ class Checker:
         _require_free(values, found, None)
         await self._add(row, None, foreign.whole(values), values)
 
-    async def _add(self, row: Row, target: int | None, fields: dict[str, Any], names: Mapping[str, Any]) -> None:
+    async def _add(self, row: Row, target: int | None, fields: dict[str, Any], user: Mapping[str, Any]) -> None:
         password = fields.pop("password", None)
         if password is not None:
             try:
-                await self._strength.require(password, names["username"], names["email"])
+                await self._strength.require(password, user["username"], user["email"])
             except ApiError as error:
                 raise ForeignUserError(f"password: {error}") from None
-        if why := self._staging.add(Staged(row.line, target, fields, password)):
+        if why := self._staging.add(Staged(row.line, target, fields, password), user):
             raise ForeignUserError(why)
 
     async def _same(self, values: Mapping[str, Any], there: Any) -> bool:
         """Tell whether a user is already as a row would have it: so an import that broke off can be done again."""
-        if any(getattr(there, name) != value for name, value in values.items() if name != "password"):
+        told = values.keys() - {"password", "email_claimed"}
+        if any(getattr(there, name) != values[name] for name in told):
             return False
         return "password" not in values or await self._passwords.verify(values["password"], there.hashed_password)
 

@@ -3,7 +3,7 @@
 import csv
 import io
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from itertools import islice
 from pathlib import Path
@@ -17,22 +17,27 @@ from userapi.imports import writing
 from userapi.imports.checking import Checker, Rules
 from userapi.imports.staging import Staging
 from userapi.kit import commands
-from userapi.kit.database import Database, driver_url
-from userapi.models import PUBLIC_FIELDS
+from userapi.kit.database import Database, driver_url, sqlite_files
+from userapi.models import UserImport
 from userapi.moving import records
+from userapi.moving.columns import Columns
 from userapi.moving.commands import timezone_option
-from userapi.moving.records import Columns, Row
+from userapi.moving.records import Row
 from userapi.schema import migrations
 from userapi.security.hashing import Passwords
 from userapi.security.strength import Strength
+from userapi.settings import CoreSettings
 
-FIELDS = (*PUBLIC_FIELDS, "password", "hashed_password")  # the columns there may be, as the API names them
+FIELDS = tuple(UserImport.model_fields)  # the columns there may be, as the API names them
 CHUNK = 500  # rows that are checked at a time
 SHOWN = 20  # refused rows
 
 
 class _Services(Protocol):
     """What this command needs of a running service."""
+
+    @property
+    def settings(self) -> CoreSettings: ...
 
     @property
     def database(self) -> Database: ...
@@ -80,7 +85,8 @@ def import_users(
             rules = Rules(options["update"], options["make_usernames"], options["zone"])
             checker = Checker(services.database, services.strength, services.passwords, staging, rules)
             await _check(checker, rows, file)
-            _tell_refused(staging, checker.refused, errors)
+            kept = [*sqlite_files(services.settings.url), *_sources(file, url)]
+            _tell_refused(staging, checker.refused, errors, kept)
             stopped = bool(checker.refused) and not options["skip_errors"]
             if not stopped and not options["dry_run"]:
                 await _write(services, staging)
@@ -88,6 +94,14 @@ def import_users(
             return int(stopped)
 
     sys.exit(commands.run(imported))
+
+
+def _sources(file: BinaryIO | None, url: URL | None) -> list[Path]:
+    """Return the files that are read."""
+    if url:
+        return sqlite_files(url)
+    name = getattr(file, "name", None)  # standard input may have none
+    return [Path(name)] if name else []
 
 
 async def _of_table(url: URL, table: str, columns: Columns) -> AsyncIterator[Row]:
@@ -125,13 +139,13 @@ def _progress(label: str, length: int) -> Iterator[Any]:
         yield shown
 
 
-def _tell_refused(staging: Staging, count: int, errors: Path | None) -> None:
+def _tell_refused(staging: Staging, count: int, errors: Path | None, kept: Sequence[Path]) -> None:
     for line, _, _, reason in islice(staging.refused(), SHOWN):
         click.echo(f"line {line}: {reason}", err=True)
     if count > SHOWN:
         click.echo(f"... and {count - SHOWN} more{'' if errors else ': --errors FILE writes all'}", err=True)
     if errors is not None:
-        with records.private_file(errors) as file, io.TextIOWrapper(file, "utf-8", newline="") as text:
+        with records.private_file(errors, *kept) as file, io.TextIOWrapper(file, "utf-8", newline="") as text:
             writer = csv.writer(text, lineterminator="\n")
             writer.writerow(("line", "username", "email", "reason"))
             writer.writerows(staging.refused())

@@ -11,20 +11,21 @@ from sqlmodel import Session, col, select
 from userapi.errors import ApiError, ErrorCode
 from userapi.kit.announcements import announce
 from userapi.kit.database import AskAfterRollback
-from userapi.models import USER_ROW, User, UserUpdate, canonical, now
+from userapi.models import LOCKED_USER, User, UserUpdate, canonical, now
+from userapi.proof import credentials
 from userapi.sessions import rules as sessions
 from userapi.users import rules
-from userapi.users.changes import OPERATOR, PRIVILEGES, PasswordChanged, announce_changes
+from userapi.users.changes import OPERATOR, PRIVILEGES, PasswordChanged, announce_changes, consequences
 
 TAKEN = {"id": ErrorCode.USERNAME_TAKEN, "username_key": ErrorCode.USERNAME_TAKEN, "email_key": ErrorCode.EMAIL_TAKEN}
 
 Found = dict[str, dict[Any, Row[Any]]]  # users, by each of what tells one from another: the names of TAKEN
 
-_COLUMNS = [*USER_ROW, col(User.username_key), col(User.email_key), col(User.hashed_password)]
 _FIND = {
-    name: sqlalchemy.select(*_COLUMNS).where(getattr(User, name).in_(bindparam("keys", expanding=True)))
+    name: sqlalchemy.select(*LOCKED_USER).where(getattr(User, name).in_(bindparam("keys", expanding=True)))
     for name in TAKEN
 }
+_TOLD = {*UserUpdate.model_fields, "created_at", "email_verified_at"}  # `pending_email` would be asked for by a mail
 _INSERT = sqlalchemy.insert(User)
 _RAISE_SEQUENCE = text(
     "SELECT setval(s, :id) FROM (SELECT pg_get_serial_sequence('users', 'id')::regclass AS s) AS sequence"
@@ -44,7 +45,9 @@ class Before(NamedTuple):
 
 
 def keys(names: Mapping[str, Any]) -> dict[str, str]:
-    """Return the keys that belong to those of a user's names that are given."""
+    """Return the keys that belong to those of a user's names that are given: both, where `email_claimed` is true."""
+    if names.get("email_claimed"):
+        return credentials.keys(names["username"], names["email"], claims=True)._asdict()
     return {f"{name}_key": canonical(names[name]) for name in ("username", "email") if name in names}
 
 
@@ -97,6 +100,8 @@ def make(db: Session, users: Sequence[Mapping[str, Any]]) -> None:
 def change(db: Session, changes: Mapping[int, Mapping[str, Any]]) -> list[Before]:
     """Change columns of users, by id; end the sessions that this ends, and announce it as by the operator.
 
+    The keys of names follow; `email_claimed` may be among the columns.
+
     Raises:
         ApiError: user_not_found, last_admin, username_taken, email_taken.
     """
@@ -129,12 +134,16 @@ def change_back(db: Session, users: Iterable[Before]) -> None:
 
 def _apply(db: Session, user: User, fields: Mapping[str, Any]) -> Before:
     user_id = user.id or 0
-    differing = {name: value for name, value in fields.items() if getattr(user, name) != value}
+    present = {"email_claimed": credentials.is_claim(user)}
+    asked = {name: value for name, value in fields.items() if value != present.get(name, getattr(user, name, None))}
+    columns = {**consequences(user, asked), **fields}
+    columns.pop("email_claimed", None)  # the key of the address says it
+    differing = {name: value for name, value in columns.items() if getattr(user, name) != value}
     before = {name: getattr(user, name) for name in (*differing, "updated_at")}
     user.sqlmodel_update(differing)
     user.updated_at, user.version = now(), user.version + 1
     rules.flush(db, user)
-    told = {name: value for name, value in differing.items() if name in UserUpdate.model_fields}
+    told = {name: value for name, value in differing.items() if name in asked and name in _TOLD}
     announce_changes(db, user_id, OPERATOR, before, told)
     if "hashed_password" in differing:
         announce(db, PasswordChanged(user_id, OPERATOR))

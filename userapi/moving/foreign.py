@@ -12,7 +12,7 @@ from userapi.moving import bulk
 from userapi.security import foreign_hashes
 
 HIGHEST_ID = 2_000_000_000  # that is taken over: the users after it get higher ones, below 2**31
-TIMES = ("created_at", "updated_at")
+TIMES = ("created_at", "updated_at", "email_verified_at")
 
 
 class ForeignUserError(Exception):
@@ -47,6 +47,8 @@ def columns(
     if "hashed_password" in values:
         values["hashed_password"] = foreign_hashes.spelled_plainly(values["hashed_password"])
     _check_passwords(values.get("password"), values.get("hashed_password"))
+    if "email_claimed" in values and not {"username", "email"} <= values.keys():
+        raise ForeignUserError("email_claimed: is told with the username and the address", "email_claimed")
     return values | bulk.keys(values)
 
 
@@ -57,7 +59,9 @@ def whole(values: Mapping[str, Any]) -> dict[str, Any]:
         for name, field in UserImport.model_fields.items()
         if name not in {"id", "password", "hashed_password"} and not field.is_required()
     }
-    return {**usual, **values, "version": 1}
+    columns = {**usual, **values, "version": 1}
+    del columns["email_claimed"]  # the key of the address says it
+    return columns
 
 
 def _check_passwords(password: str | None, hashed_password: str | None) -> None:

@@ -3,8 +3,9 @@
 import csv
 import io
 import os
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -16,8 +17,11 @@ from sqlalchemy.pool import NullPool
 from userapi.errors import Refusal
 from userapi.kit.database.engines import driver_url, server_engine
 from userapi.kit.database.sqlite import sqlite_file
+from userapi.moving.columns import Columns
 
 MAX_LINE = 2**20  # bytes: a longer one is refused, not read into memory
+
+_TOO_LONG = f"is longer than {MAX_LINE} bytes"
 
 
 class Row(NamedTuple):
@@ -28,53 +32,16 @@ class Row(NamedTuple):
     problem: str | None = None
 
 
-class Columns:
-    """Which column of a source gives which field: the one of the same name, unless `mapping` names another.
+class _Line(NamedTuple):
+    """A line of a file, with its end; of one that is `cut` the text is only the beginning."""
 
-    A field that is mapped to no column is not taken. A column that gives nothing is an error, as it may be misspelt,
-    unless there is a mapping.
-    """
-
-    def __init__(self, fields: Sequence[str], mappings: Sequence[str]) -> None:
-        """Take these fields, and map some to columns of other names: `field=column,field=column`.
-
-        Raises:
-            Refusal: There is no such field, or that is no mapping.
-        """
-        pairs = [pair.partition("=") for text in mappings for pair in text.split(",") if pair.strip()]
-        mapping = {field.strip(): column.strip() for field, _, column in pairs}
-        if wrong := [field for field, equals, _ in pairs if not equals]:
-            raise Refusal(f"{wrong[0]}: a mapping is field=column")
-        if unknown := mapping.keys() - set(fields):
-            raise Refusal(f"{', '.join(sorted(unknown))}: no such field; there are {', '.join(fields)}")
-        self._known, self._mapping = ", ".join(fields), mapping
-        taken = {name: name for name in fields if name not in mapping and name not in mapping.values()}
-        self._fields = {column: field for field, column in mapping.items() if column} | taken
-
-    def require(self, given: Sequence[str]) -> None:
-        """Check the columns of a source.
-
-        Raises:
-            Refusal: One that is mapped is not there, or one that is there is none of a user's.
-        """
-        if absent := [column for column in self._mapping.values() if column and column not in given]:
-            raise Refusal(f"there is no column {', '.join(absent)}; there are {', '.join(given)}")
-        if unknown := self.unknown(given):
-            raise Refusal(f"{unknown}: --map says which columns to take, and the others are left out")
-
-    def unknown(self, given: Sequence[str]) -> str | None:
-        """Return what is wrong with the columns that give nothing, if that is an error."""
-        strange = [] if self._mapping else [column for column in given if column not in self._fields]
-        return f"no such column: {', '.join(map(str, strange))[:200]}; there are {self._known}" if strange else None
-
-    def values(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the values of a row by field; an empty text is none."""
-        found = {field: given.get(column) for column, field in self._fields.items()}
-        return {field: _plain(value) for field, value in found.items() if value is not None and value != ""}
+    number: int
+    text: str
+    cut: bool
 
 
-def _plain(value: Any) -> Any:
-    return bytes(value).decode(errors="replace") if isinstance(value, bytes | bytearray | memoryview) else value
+class _CutError(Exception):
+    """A row has a line that is cut."""
 
 
 def size(file: BinaryIO) -> int:
@@ -90,57 +57,63 @@ async def of_file(file: BinaryIO, columns: Columns) -> AsyncIterator[Row]:
     """Yield the rows of a file. It is JSON Lines if it begins with `{`, else CSV with a header; UTF-8.
 
     Raises:
-        Refusal: It has no header, or unknown columns.
+        Refusal: It has no header, or unknown columns, or is a JSON array.
     """
     lines = _lines(file)
     first = next(lines, None)
     if first is None:
         raise Refusal("the file is empty: the first line must be a header (CSV) or a JSON object")
-    rows = _json_rows if first[1].startswith("{") else _csv_rows
+    begin = first.text.lstrip()
+    if begin.startswith("["):
+        raise Refusal("a JSON array cannot be read: JSON must be JSON Lines, an object a line")
+    rows = _json_rows if begin.startswith("{") else _csv_rows
     for row in rows(first, lines, columns):
         yield row
 
 
-def _lines(file: BinaryIO) -> Iterator[tuple[int, str]]:
-    """Yield the lines and their numbers, beginning with the first that is not blank."""
+def _lines(file: BinaryIO) -> Iterator[_Line]:
+    """Yield the lines, beginning with the first that is not blank."""
     number, begun = 0, False
     while line := file.readline(MAX_LINE):
         number += 1
-        if len(line) == MAX_LINE and not line.endswith(b"\n"):
-            raise Refusal(f"line {number} is longer than {MAX_LINE} bytes")
+        cut = rest = len(line) == MAX_LINE and not line.endswith(b"\n")
+        while rest:
+            skipped = file.readline(MAX_LINE)
+            rest = bool(skipped) and not skipped.endswith(b"\n")
         text = line.decode("utf-8-sig" if number == 1 else "utf-8", errors="surrogateescape")
         begun = begun or bool(text.strip())
         if begun:
-            yield number, text
+            yield _Line(number, text, cut)
 
 
-def _json_rows(first: tuple[int, str], lines: Iterator[tuple[int, str]], columns: Columns) -> Iterator[Row]:
-    line: tuple[int, str] | None = first
-    while line is not None:
-        number, text = line
-        if text.strip():
+def _json_rows(first: _Line, lines: Iterator[_Line], columns: Columns) -> Iterator[Row]:
+    for line in chain([first], lines):
+        if line.cut:
+            yield Row(line.number, {}, _TOO_LONG)
+        elif line.text.strip():
             try:
-                given = orjson.loads(text)
+                given = orjson.loads(line.text)
             except ValueError:  # its words repeat the input
                 given = None
             if isinstance(given, dict):
-                yield Row(number, columns.values(given), columns.unknown(list(given)))
+                yield Row(line.number, columns.values(given), columns.unknown(list(given)))
             else:
-                yield Row(number, {}, "is no JSON object")
-        line = next(lines, None)
+                yield Row(line.number, {}, "is no JSON object")
 
 
-def _csv_rows(first: tuple[int, str], lines: Iterator[tuple[int, str]], columns: Columns) -> Iterator[Row]:
-    last = first[0]
+def _csv_rows(first: _Line, lines: Iterator[_Line], columns: Columns) -> Iterator[Row]:
+    last = first.number
 
-    def texts() -> Iterator[str]:
+    def text(line: _Line) -> str:
         nonlocal last
-        for last, text in lines:  # noqa: B007 - the reader may take several lines for a row
-            yield text
+        last = line.number  # the reader may take several lines for a row
+        if line.cut:
+            raise _CutError
+        return line.text
 
-    header = next(csv.reader(io.StringIO(first[1])))
+    header = _header(first)
     columns.require(header)
-    reader = csv.reader(texts(), strict=True)
+    reader = csv.reader(map(text, lines), strict=True)
     while True:
         begin = last + 1
         try:
@@ -148,12 +121,26 @@ def _csv_rows(first: tuple[int, str], lines: Iterator[tuple[int, str]], columns:
         except csv.Error as error:
             yield Row(begin, {}, f"is no CSV: {error}")
             continue
+        except _CutError:
+            yield Row(begin, {}, _TOO_LONG)
+            continue
         if cells is None:
             return
         if cells and len(cells) != len(header):
             yield Row(begin, {}, f"has {len(cells)} cells, the header has {len(header)}")
         elif cells:
             yield Row(begin, columns.values(dict(zip(header, cells, strict=True))))
+
+
+def _header(line: _Line) -> list[str]:
+    if "\r" in line.text.rstrip("\r\n"):
+        raise Refusal("lines must end with LF or CR LF, not with CR alone")
+    if line.cut:
+        raise Refusal(f"the header {_TOO_LONG}")
+    try:
+        return next(csv.reader([line.text], strict=True))
+    except csv.Error as error:
+        raise Refusal(f"the header is no CSV: {error}") from None
 
 
 async def of_table(url: URL, name: str, columns: Columns) -> AsyncIterator[Row]:
@@ -187,8 +174,19 @@ async def of_table(url: URL, name: str, columns: Columns) -> AsyncIterator[Row]:
 
 
 @contextmanager
-def private_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a file to write, for its owner only; it gets its name when it is whole."""
+def private_file(path: Path, *kept: Path) -> Iterator[BinaryIO]:
+    """Open a file to write, for its owner only; it gets its name when it is whole. A pipe or a device is written to.
+
+    Raises:
+        Refusal: It is one of those to be kept.
+    """
+    if path.exists() and any(other.exists() and path.samefile(other) for other in kept):
+        raise Refusal(f"{path} is in use and would be overwritten: name another file")
+    if path.exists() and not path.is_file():
+        with path.open("wb") as file:
+            yield file
+        return
+    path = path.resolve()  # of a link, where it leads
     unfinished = path.with_name(f"{path.name}.part")
     unfinished.unlink(missing_ok=True)
     try:

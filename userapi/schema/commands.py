@@ -22,13 +22,12 @@ class _Services(Protocol):
 @click.option("--sql", is_flag=True, help="Change nothing: print the SQL.")
 def migrate(target: str, check: bool, sql: bool) -> None:
     """Bring the database's schema to head, or to another revision."""
+    if check and sql:
+        raise click.UsageError("--check and --sql are not for one call")
 
     async def moved(services: _Services) -> tuple[str | None, str | None]:
-        if sql:
-            await migrations.script(services.database, target)
-        if check or sql:
-            return await migrations.plan(services.database, target)
-        return await migrations.move(services.database, target)
+        work = migrations.script if sql else migrations.plan if check else migrations.move
+        return await work(services.database, target)
 
     before, after = commands.run(moved)
     if sql:

@@ -118,8 +118,8 @@ async def move(database: Database, target: str) -> tuple[str | None, str | None]
     return (before if steps else wanted), wanted
 
 
-async def script(database: Database, target: str) -> None:
-    """Print the SQL that would bring the schema to a revision.
+async def script(database: Database, target: str) -> tuple[str | None, str]:
+    """Print the SQL that would bring the schema to a revision; return what `plan` does.
 
     Raises:
         Refusal: As `move`; or SQLite would have to copy a table, which takes more than SQL.
@@ -128,6 +128,7 @@ async def script(database: Database, target: str) -> None:
     step = command.downgrade if is_older(wanted, before) else command.upgrade
     with _readable():
         step(ALEMBIC, f"{before or 'base'}:{wanted}", sql=True)
+    return before, wanted
 
 
 async def plan(database: Database, target: str) -> tuple[str | None, str]:
