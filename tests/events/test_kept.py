@@ -120,9 +120,8 @@ class TestFlood:
 class TestNames:
     def test_every_announcement_is_an_event_or_said_to_be_none(self) -> None:
         """A kind that nobody has thought of would be missing from the events without a sign."""
-        # Housekeeping; what is refused while a lock stands; what a database did, which has no unit to be written in;
-        # what would tell by its time that a mail is sent.
-        none = {"sessions_expired", "login_throttled", "foreign_row_read", "mail_queued"}
+        # Housekeeping; what is refused while a lock stands; what a database did, which has no unit to be written in.
+        none = {"sessions_expired", "login_throttled", "foreign_row_read"}
         kinds = {kind for kind in announcements() if kind.__module__.startswith("userapi.")}
         names = {kind.__new__(kind).name for kind in kinds if not kind.__name__.startswith("_")}
         assert names - none <= set(EventName)

@@ -125,6 +125,14 @@ class TestInvalid:
         assert api.admin.get(f"/events?{query}").status_code == 422
 
 
+@pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
+def test_filter_that_is_left_empty_is_none(api: Api) -> None:
+    everything = api.admin.get("/events?name=login_succeeded")
+    assert everything.json()
+    empty = api.admin.get("/events?name=login_succeeded&user_id=&actor_id=&since=&until=")
+    assert (empty.status_code, empty.json()) == (200, everything.json())
+
+
 class TestPermissions:
     """S3."""
 

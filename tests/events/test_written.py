@@ -1,6 +1,9 @@
 """Events: what happens is written down, with the change that it is or not at all."""
 
 import asyncio
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +11,7 @@ import sqlalchemy as sa
 
 from tests.support.client import Actor, Api, client_of
 from tests.support.commands import command
+from tests.support.databases import ON_SQLITE
 from tests.support.events import events, named
 from tests.support.insides import Database, event_rules
 from tests.support.logins import add_sessions, id_of, refresh
@@ -96,6 +100,27 @@ class TestOfUsers:
         ]
         assert [event["details"]["command"] for event in done][::3] == ["unlock", "set-password"]
         assert {event["address"] for event in done} == {None}
+
+    @pytest.mark.parametrize("hashes", [False, True])
+    def test_users_that_come_in_and_go_out_are_told(self, api: Api, tmp_path: Path, hashes: bool) -> None:
+        file, flags = tmp_path / "users.csv", ["--with-hashes"] if hashes else []
+        file.write_text(f"username,email,password\ncarol,carol@example.com,{PASSWORD}\n")
+        assert command("import", str(file), "--dry-run", url=api.server.url).returncode == 0
+        assert command("import", str(file), url=api.server.url).returncode == 0
+        assert command("export", str(tmp_path / "out.csv"), *flags, url=api.server.url).returncode == 0
+        told = [(event["name"], event["details"]) for event in events(api.admin, actor_id="operator")]
+        assert told == [
+            ("exported", {"with_hashes": hashes, "command": "export"}),
+            ("imported", {"created": 1, "changed": 0, "command": "import"}),
+        ]
+
+    @ON_SQLITE
+    def test_backup_is_told_in_the_copy_too(self, api: Api, tmp_path: Path) -> None:
+        copy = tmp_path / "copy.db"
+        assert command("backup", str(copy), url=api.server.url).returncode == 0
+        assert events(api.admin, actor_id="operator")[0]["name"] == "backed_up"
+        with closing(sqlite3.connect(copy)) as connection:
+            assert connection.execute("SELECT name FROM events ORDER BY id DESC LIMIT 1").fetchone() == ("backed_up",)
 
 
 class TestOfLogins:

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import signal
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +19,7 @@ from userapi.schema import migrations
 NEWEST = 100  # that are printed where no other beginning is named
 CHUNK = 1000  # read at once
 POLL_SECONDS = 1
+INTERRUPTED = 128 + signal.SIGINT  # the exit code that shells give to what Ctrl-C has ended
 OVERLAP = 500  # ids below the last one that are looked at again: a unit that took an id early may commit late
 
 
@@ -41,7 +44,10 @@ def events(follow: bool, after: int | None, form: str | None) -> None:
         begin = await services.database.read(listing.newest_id) - NEWEST if after is None else after
         await _print(services.database, begin, line, follow)
 
-    commands.run(printed)
+    try:
+        commands.run(printed)
+    except KeyboardInterrupt:  # how one ends it: without a word, but not as if all were printed
+        sys.exit(INTERRUPTED)
 
 
 async def _print(database: Database, begin: int, line: Callable[[EventPublic], str], follow: bool) -> None:

@@ -20,7 +20,7 @@ _MEANINGS: dict[str, tuple[int, int, int, int]] = {
     EventName.ADMIN_REVOKED: (_ACCOUNT_CHANGE, 8, _INFORMATIONAL, _SUCCESS),
     EventName.PASSWORD_CHANGED: (_ACCOUNT_CHANGE, 3, _INFORMATIONAL, _SUCCESS),
     EventName.LOGIN_LOCKED: (_ACCOUNT_CHANGE, 9, _MEDIUM, _SUCCESS),
-    EventName.LOGIN_UNLOCKED: (_ACCOUNT_CHANGE, 12, _INFORMATIONAL, _SUCCESS),
+    EventName.LOGIN_UNLOCKED: (_ACCOUNT_CHANGE, _OTHER, _INFORMATIONAL, _SUCCESS),  # which OCSF 1.4 has a number for
     EventName.LOGIN_SUCCEEDED: (_AUTHENTICATION, 1, _INFORMATIONAL, _SUCCESS),
     EventName.LOGIN_FAILED: (_AUTHENTICATION, 1, _MEDIUM, _FAILURE),
     EventName.SESSION_REVOKED: (_AUTHENTICATION, 2, _INFORMATIONAL, _SUCCESS),
@@ -61,8 +61,14 @@ def ocsf(event: EventPublic) -> dict[str, Any]:
     }
     if class_uid == 0:  # which has none of these
         beyond = {name: found.pop(name) for name in ("user", "actor", "session", "src_endpoint", "http_request")}
-        found["unmapped"] = {**(found["unmapped"] or {}), **beyond}
-    return {name: value for name, value in found.items() if value is not None}
+        if not event.user_id:
+            del beyond["user"]
+        found["unmapped"] = _told({**(found["unmapped"] or {}), **beyond}) or None
+    return _told(found)
+
+
+def _told(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _user(user_id: int | None) -> dict[str, Any]:

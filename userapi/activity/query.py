@@ -1,10 +1,11 @@
 """What may be asked of the lists of events."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from userapi.events.models import EventName
+from userapi.listing.query import OrNone
 from userapi.models import Instant, UserId
 
 
@@ -13,9 +14,9 @@ class ActivityQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: EventName | None = Field(None, description="Only events of this name")
-    since: Instant | None = Field(None, description="Only events from this instant on")
-    until: Instant | None = Field(None, description="Only events before this instant")
+    name: Annotated[EventName | None, OrNone] = Field(None, description="Only events of this name")
+    since: Annotated[Instant | None, OrNone] = Field(None, description="Only events from this instant on")
+    until: Annotated[Instant | None, OrNone] = Field(None, description="Only events before this instant")
     page_size: int = Field(10, ge=1, le=100)
     after: str | None = Field(None, max_length=200, description="A cursor from `Link`: the older events after it")
 
@@ -23,8 +24,10 @@ class ActivityQuery(BaseModel):
 class EventQuery(ActivityQuery):
     """Which events to list."""
 
-    user_id: UserId | None = Field(None, description="Only what is about this user")
-    actor_id: UserId | Literal["operator"] | None = Field(None, description="Only what this user did, or a command")
+    user_id: Annotated[UserId | None, OrNone] = Field(None, description="Only what is about this user")
+    actor_id: Annotated[UserId | Literal["operator"] | None, OrNone] = Field(
+        None, description="Only what this user did, or a command"
+    )
 
     @property
     def may_be_long(self) -> bool:

@@ -38,13 +38,16 @@ class EventName(StrEnum):
     SESSION_REVOKED = "session_revoked"
     REFRESH_REUSED = "refresh_reused"
     NEW_DEVICE = "new_device"
-    # Not `mail_queued`: whoever asks for a mail that is sent to nobody must not get the answer sooner.
+    MAIL_QUEUED = "mail_queued"  # for nobody, too: whoever asks for a mail must not get the answer sooner
     MAIL_SENT = "mail_sent"
     MAIL_GIVEN_UP = "mail_given_up"
     ALL_SESSIONS_ENDED = "all_sessions_ended"
     CLIENT_CREATED = "client_created"
     CLIENT_DELETED = "client_deleted"
     IMPORTED = "imported"
+    EXPORTED = "exported"
+    BACKED_UP = "backed_up"
+    ADOPTED = "adopted"
 
 
 class Json(TypeDecorator[dict[str, Any]]):
