@@ -21,7 +21,7 @@ from tests.support.processes import ROOT, environment, wait_until
 from tests.support.schema import migrate
 from tests.support.servers import Server, Shared, serving, shared_server
 
-WORKERS_A_CORE = 2  # tests wait for their service, and the service for them
+WORKERS_A_CORE = 2  # tests wait for processes and servers; those of `api` on SQLite do so less
 # Folders whose tests share what is dear to start: they stay together.
 _TOGETHER = ("api/log", "api/races", "browser", "clients", "faults/private", "oauth")
 TOGETHER = tuple(f"tests/{folder}/" for folder in _TOGETHER)
@@ -99,8 +99,10 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
-    return WORKERS_A_CORE * (os.cpu_count() or 1)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    cores = os.cpu_count() or 1
+    busy = _wanted(config) == ["sqlite"] and all("tests/api" in path for path in config.args)
+    return cores + 1 if busy else WORKERS_A_CORE * cores
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -44,8 +44,12 @@ class Crowd:
         """Connect, and send nothing yet."""
         self._calls = calls
         self._connections = [HTTPConnection(urlsplit(server.base_url).netloc, timeout=timeout) for _ in calls]
-        for connection in self._connections:
-            connection.connect()
+        try:
+            for connection in self._connections:
+                connection.connect()
+        except OSError:
+            self.close()
+            raise
 
     def send(self) -> Self:
         """Send the requests."""
@@ -59,6 +63,11 @@ class Crowd:
             connection.request(call.method, call.path, body, headers)
         return self
 
+    def close(self) -> None:
+        """Hang up, whatever has been answered."""
+        for connection in self._connections:
+            connection.close()
+
     def replies(self) -> Iterator[Reply]:
         """Give the answers in the order of the calls; raises OSError or HTTPException for one that broke off."""
         try:
@@ -68,8 +77,7 @@ class Crowd:
                 headers = {name.lower(): value for name, value in answer.getheaders()}
                 yield Reply(answer.status, headers, json.loads(body) if body else None)
         finally:
-            for connection in self._connections:
-                connection.close()
+            self.close()
 
 
 def at_once(server: Served, calls: Sequence[Call]) -> list[Reply]:

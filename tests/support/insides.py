@@ -18,6 +18,7 @@ from userapi.events import rules as event_rules
 from userapi.events.models import Event, EventName, EventPublic
 from userapi.kit.announcements import Announcement, Announcements, announce
 from userapi.kit.database import Database, reads, server
+from userapi.kit.database.engines import driver_url, server_engine
 from userapi.kit.web import addresses, problems
 from userapi.kit.web.client import Client
 from userapi.kit.web.dependencies import client as client_dependency
@@ -38,7 +39,7 @@ from userapi.notices.settings import NOTICES
 from userapi.proof import guards
 from userapi.proof.password_check import LoginFailed
 from userapi.schema import migrations
-from userapi.security import foreign_hashes
+from userapi.security import bcrypt_hash, foreign_hashes
 from userapi.security.counters import MOST, LocalCounters, SharedCounters
 from userapi.security.database_counters import DatabaseCounters
 from userapi.security.hashing import FairQueue
@@ -91,12 +92,14 @@ __all__ = [
     "User",
     "addresses",
     "announce",
+    "bcrypt_hash",
     "canonical",
     "cli",
     "client_dependency",
     "clients",
     "codes",
     "create_app",
+    "driver_url",
     "event_rules",
     "event_work",
     "find_events",
@@ -116,6 +119,7 @@ __all__ = [
     "reads",
     "running",
     "server",
+    "server_engine",
     "strangers",
     "supervisor",
     "worker",

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 import redis
 
@@ -50,6 +51,12 @@ class RedisServer:
             found: list[bytes] = client.keys()
             return found
 
+    def wait_replicated(self) -> None:
+        """Wait until a replica has all that was written so far."""
+        with redis.Redis(port=self.port) as client:
+            client.set("replicated", 1)
+            assert client.wait(1, 10_000) == 1
+
     def stop(self) -> None:
         if self.process:
             self.process.kill()
@@ -71,7 +78,8 @@ class RedisServer:
 @contextmanager
 def redis_cluster() -> Iterator[str]:
     """The URL of a cluster of one node, which has all slots; skips without Redis."""
-    with _started(RedisServer(options=("--cluster-enabled", "yes"))) as node:
+    bus = str(free_port())  # that of clients and 10,000, as it comes, may be one that the system gives to a client
+    with _started(RedisServer(options=("--cluster-enabled", "yes", "--cluster-port", bus))) as node:
         with redis.Redis(port=node.port) as client:
             client.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
             wait_until(lambda: client.execute_command("CLUSTER INFO")["cluster_state"] == "ok")
@@ -81,7 +89,11 @@ def redis_cluster() -> Iterator[str]:
 @contextmanager
 def redis_with_sentinel() -> Iterator[tuple[str, RedisServer]]:
     """The URL of a Redis with a replica, and the first of them; a Sentinel promotes the replica when it is gone."""
-    with _started(RedisServer()) as master, _started(RedisServer(options=("--replicaof", f"127.0.0.1 {master.port}"))):
+    at_once = ("--repl-diskless-sync-delay", "0")  # it waits 5 s for other replicas
+    with (
+        _started(RedisServer(options=at_once)) as master,
+        _started(RedisServer(options=("--replicaof", f"127.0.0.1 {master.port}"))),
+    ):
         lines = [
             f"sentinel monitor users 127.0.0.1 {master.port} 1",
             "sentinel down-after-milliseconds users 1000",
@@ -96,12 +108,18 @@ def redis_with_sentinel() -> Iterator[tuple[str, RedisServer]]:
                 yield f"redis+sentinel://127.0.0.1:{sentinel.port}/users", master
 
 
+def wait_promoted(storage: str, gone: RedisServer) -> None:
+    """Wait until the Sentinel of a storage sends clients to another primary than the one that is gone."""
+    with redis.Redis(port=urlsplit(storage).port or 0) as client:
+        wait_until(lambda: client.sentinel_masters()["users"]["port"] != gone.port)
+
+
 @contextmanager
 def _started(server: RedisServer) -> Iterator[RedisServer]:
     if shutil.which("redis-server") is None:
         skip_without("redis", "there is no redis-server")
-    server.start()
     try:
+        server.start()
         yield server
     finally:
         server.stop()

@@ -217,8 +217,8 @@ def filter_failure(context: HookContext, failure: Failure, case: AnyCase, respon
     if isinstance(failure, AcceptedNegativeData):
         # The contract reads JSON as leniently as the tutorial did: clients may send what an HTML form gave them.
         body: dict[str, Any] = case.body if isinstance(case.body, dict) else {}
-        if any(re.fullmatch(r"-?[0-9.]+", str(case.query.get(name))) for name in ("since", "until")):
-            return False  # a number is an instant, too: seconds since 1970
+        if any(re.fullmatch(r"(-?[0-9.]+)?", str(case.query.get(name))) for name in ("since", "until")):
+            return False  # a number is an instant, too: seconds since 1970; and what a form leaves empty is none
         return not any(LENIENT[name].fullmatch(json.dumps(body.get(name)).lower()) for name in LENIENT)
     if isinstance(failure, RejectedPositiveData):
         answer = response.json()

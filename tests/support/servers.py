@@ -19,6 +19,8 @@ from tests.support.databases import new_database, sync_engine
 from tests.support.processes import ROOT, Process, environment, free_port, start
 from tests.support.schema import migrate
 
+_MOST = {"sqlite": 8, "postgresql": 3, "mysql": 3}  # services shared by tests: a server has only so many connections
+
 
 @dataclass
 class Server:
@@ -127,8 +129,6 @@ def shared_server(kind: str, *options: str, **settings: Any) -> Iterator[Server]
 class Shared:
     """Services for many tests, started when one first asks for them; of a kind of database the latest few go on."""
 
-    MOST = 3  # of a kind: a database server has only so many connections
-
     def __init__(self) -> None:
         self._running: dict[tuple[object, ...], tuple[Server, ExitStack]] = {}  # the one asked for last comes last
 
@@ -145,7 +145,7 @@ class Shared:
         running = self._running.pop(key, None)
         if running is None:
             of_kind = [other for other in self._running if other[0] == kind]
-            if len(of_kind) >= self.MOST:
+            if len(of_kind) >= _MOST[kind]:
                 self._running.pop(of_kind[0])[1].close()
             stack = ExitStack()
             running = stack.enter_context(shared_server(kind, **settings)), stack

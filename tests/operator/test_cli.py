@@ -54,6 +54,31 @@ class TestMigrate:
         assert second.stdout == f"The schema is at {first.stdout.split()[-1]} already\n"
         assert (first.returncode, second.returncode, first.stderr + second.stderr) == (0, 0, "")
 
+    def test_check_and_sql_exclude_each_other(self, empty_url: str) -> None:
+        """What only one of them says with its exit code must not be lost."""
+        done = command("migrate", "--check", "--sql", url=empty_url)
+        assert (done.returncode, done.stdout) == (2, "")
+
+
+class TestStreams:
+    """The standard streams of whoever calls: closed, or full."""
+
+    @ON_SQLITE
+    @pytest.mark.parametrize(
+        ("line", "told"),
+        [
+            ("set-password admin <&-", "error: no terminal to ask for the password: use --password-stdin\n"),
+            ("import - <&-", "error: the file is empty: the first line must be a header (CSV) or a JSON object\n"),
+            ("openapi > /dev/full", "error: [Errno 28] No space left on device\n"),
+            ("migrate --check > /dev/full", "error: [Errno 28] No space left on device\n"),
+        ],
+    )
+    def test_are_no_cause_of_a_traceback(self, api: Api, line: str, told: str) -> None:
+        shell = f"{sys.executable} -m userapi {line}"
+        settings = environment(api.server.url)
+        done = subprocess.run(["sh", "-c", shell], env=settings, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (1, told)
+
 
 class TestCreateAdmin:
     def test_reads_the_password_from_standard_input(self, api: Api) -> None:

@@ -4,7 +4,7 @@ import shutil
 import sqlite3
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -79,27 +79,27 @@ class TestOlderBackup:
 
     def test_revives_no_session_and_no_token_fits_another(self, api: Api, kind: str, backup: Path) -> None:
         """R20: neither those revoked since, nor those alive, nor those of users made since."""
-        alice = api.new_actor("alice")
-        revoked, alive = api.grant("alice"), api.grant("alice")
-        dump(api.server.url, backup)
-        assert revoke(api, revoked["refresh_token"]).status_code == 200
-        later = api.new_actor("later")
-        tokens = [revoked["access_token"], alive["access_token"], later.token, alice.token]
+        old = self._copied(api, dump, backup)
         with restored(kind, backup) as url, serving(url) as server:
-            self._assert_worthless(server, tokens, [revoked, alive], taken_id=later.id)
+            self._assert_worthless(server, *old)
 
     def test_with_its_sessions_is_made_safe_by_a_command(self, api: Api, kind: str, backup: Path) -> None:
         """R20: whoever copied the database by other means ends all sessions before it serves."""
-        alice = api.new_actor("alice")
-        revoked, alive = api.grant("alice"), api.grant("alice")
-        dump_all(api.server.url, backup)
-        assert revoke(api, revoked["refresh_token"]).status_code == 200
-        later = api.new_actor("later")
-        tokens = [revoked["access_token"], alive["access_token"], later.token, alice.token]
+        old = self._copied(api, dump_all, backup)
         with restored(kind, backup) as url:
             assert command("end-sessions", url=url).stdout == "4 sessions are ended\n"
             with serving(url) as server:
-                self._assert_worthless(server, tokens, [revoked, alive], taken_id=later.id)
+                self._assert_worthless(server, *old)
+
+    @staticmethod
+    def _copied(api: Api, copy: Callable[[str, Path], None], backup: Path) -> tuple[list[str], list[Pair], int]:
+        """Copy the database; give tokens and pairs from before and after, and the id of a user made after."""
+        alice = api.new_actor("alice")
+        revoked, alive = api.grant("alice"), api.grant("alice")
+        copy(api.server.url, backup)
+        assert revoke(api, revoked["refresh_token"]).status_code == 200
+        later = api.new_actor("later")
+        return [revoked["access_token"], alive["access_token"], later.token, alice.token], [revoked, alive], later.id
 
     @staticmethod
     def _assert_worthless(server: Server, tokens: list[str], pairs: list[Pair], taken_id: int) -> None:
@@ -168,6 +168,16 @@ class TestBackup:
             assert refused == f"cannot write {file}: File exists"
         assert backup.read_text() == "mine"
         assert list(backup.parent.iterdir()) == [backup]
+
+    def test_is_not_in_the_way_of_the_next_one(self, api: Api, backup: Path) -> None:
+        """What a copy leaves that is killed has a name of its own."""
+        for name in (f"{backup.name}.partial", f".{backup.name}.partial"):
+            backup.with_name(name).write_text("unfinished")
+        assert command("backup", str(backup), url=api.server.url).returncode == 0
+
+    @pytest.mark.parametrize("name", ["", ".", "/"])
+    def test_to_a_folder_is_refused(self, api: Api, name: str) -> None:
+        assert "File exists" in refused_to_start(command("backup", name, url=api.server.url))
 
     def test_that_cannot_be_written_is_refused(self, api: Api) -> None:
         refused = refused_to_start(command("backup", "/nowhere/at/all", url=api.server.url))

@@ -64,6 +64,8 @@ class TestRefusals:
             ("DATABASE_URL", "oracle://Hidden-1@localhost/x"),
             ("DATABASE_URL", "postgresql://u:Hidden-1@localhost:port/x"),
             ("BCRYPT_ROUNDS", "99"),
+            ("CORS_ORIGINS", "my.example"),
+            ("CORS_ORIGINS", "https://app.example.org/path"),
             ("MIGRATE_ON_START", "perhaps"),
             ("ACCESS_TOKEN_EXPIRE_MINUTES", "soon"),
         ],
