@@ -3,7 +3,7 @@
 from typing import Any
 
 from fastapi import Request
-from pydantic import BaseModel, Field
+from pydantic import MISSING, BaseModel, Field
 
 from userapi.kit.web import openapi
 from userapi.security.key_pairs import public_jwk
@@ -20,7 +20,7 @@ class Metadata(BaseModel):
     revocation_endpoint: str
     introspection_endpoint: str
     jwks_uri: str
-    service_documentation: str
+    service_documentation: str | MISSING = Field(MISSING, description="Absent with `DOCS_ENABLED=false`")
     grant_types_supported: list[str] = ["password", "refresh_token"]
     response_types_supported: list[str] = Field([], description="None: there is no authorization endpoint")
     token_endpoint_auth_methods_supported: list[str] = ["none"]
@@ -47,7 +47,7 @@ async def metadata(request: Request) -> Metadata:
         revocation_endpoint=f"{base}/revoke",
         introspection_endpoint=f"{base}/introspect",
         jwks_uri=f"{base}/.well-known/jwks.json",
-        service_documentation=f"{base}/docs",
+        service_documentation=f"{base}/docs" if services.settings.docs_enabled else MISSING,
         access_token_issuer=services.tokens.access_issuer,
     )
 

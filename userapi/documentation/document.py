@@ -173,10 +173,8 @@ def _describe(operation: Json) -> None:
 def _refuse(operation: Json, codes: Set[ErrorCode], *, oauth: bool) -> Json:
     """Add an operation's errors to its answers, and return their schemas."""
     if "requestBody" in operation:
-        codes |= {ErrorCode.UNSUPPORTED_MEDIA_TYPE}
+        codes |= {ErrorCode.UNSUPPORTED_MEDIA_TYPE, ErrorCode.BAD_REQUEST}  # not UTF-8, or a field twice
     json_body = "application/json" in operation.get("requestBody", {}).get("content", {})
-    if json_body:
-        codes |= {ErrorCode.BAD_REQUEST}  # not UTF-8, for instance
     if json_body or "parameters" in operation:  # whatever a form sends is a text: its route says what may be wrong
         codes |= {ErrorCode.VALIDATION_ERROR}
     kept = {status: answer for status, answer in operation["responses"].items() if int(status) < 400}

@@ -103,6 +103,8 @@ def _schema(code: ErrorCode, oauth: bool) -> Json:
         properties["detail"] = {"type": "array", "items": {"$ref": "#/components/schemas/Violation"}}
     for name in {"code", "error", "field"} & example.keys():
         properties[name] = {"type": "string", "enum": [str(example[name])]}
+    if code.field == "password":
+        properties["field"]["enum"] += ["new_password"]  # as what sets one by a mail calls it
     chosen = {name: properties[name] for name in example}
     return _object(_name(code, oauth), f"{code.words}.", list(example), **chosen)
 

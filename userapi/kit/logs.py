@@ -59,6 +59,7 @@ def configuration(log_format: LogFormat) -> dict[str, Any]:
 def configure(log_format: LogFormat) -> None:
     """Make all loggers of this process write in one format, and collect nothing for a line that it does not say."""
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    vars(logging)["_srcfile"] = None  # as the manual of `logging` has it ("Optimization"): nobody looks for the caller
     logging.config.dictConfig(configuration(log_format))
 
 

@@ -16,7 +16,7 @@ def _none_if_empty(value: Any) -> Any:
     return None if value == "" else value
 
 
-_OrNone = BeforeValidator(_none_if_empty)  # what a form sends of a field that is left empty
+OrNone = BeforeValidator(_none_if_empty)  # what a form sends of a field that is left empty
 
 
 class Filters(BaseModel):
@@ -25,14 +25,14 @@ class Filters(BaseModel):
     The filter that fewer users pass as a rule stands before the others.
     """
 
-    is_admin: Annotated[bool | None, _OrNone] = None
-    is_active: Annotated[bool | None, _OrNone] = None
+    is_admin: Annotated[bool | None, OrNone] = None
+    is_active: Annotated[bool | None, OrNone] = None
 
 
 class ListQuery(Filters):
     """Which users to list. An unknown parameter is refused: a filter misspelt would list everybody."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     page: int = Field(
         1,
@@ -41,7 +41,7 @@ class ListQuery(Filters):
         " which `Link` has, are as fast at any depth",
     )
     page_size: int = Field(10, ge=1, le=100)
-    q: Annotated[str | None, _OrNone] = Field(
+    q: Annotated[str | None, OrNone] = Field(
         None,
         max_length=MAX_EMAIL,
         pattern=r"^[^\x00]*$",

@@ -3,10 +3,13 @@
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from sqlmodel import Session
+
 from userapi.errors import ApiError, ErrorCode
 from userapi.kit.database import Database
 from userapi.kit.web.client import Client
 from userapi.models import now
+from userapi.proof import guards
 from userapi.proof.credentials import Credentials
 from userapi.proof.password_check import PasswordCheck
 from userapi.security.hashing import Passwords
@@ -61,8 +64,8 @@ class Login:
                 break
             if self._verified_only and not found.email_verified:
                 raise ApiError(ErrorCode.EMAIL_NOT_VERIFIED)
-            await self._check.remember(found, client)
-            if pair := await self._begin(found, password, client):
+            new_device = await self._check.is_new_device(found, client)
+            if pair := await self._begin(found, password, client, new_device=new_device):
                 return pair
         raise ApiError(ErrorCode.INVALID_CREDENTIALS)
 
@@ -91,14 +94,21 @@ class Login:
             if claims := self._tokens.read(purpose, token):
                 await self._database.write(sessions.log_out, claims)
 
-    async def _begin(self, found: Credentials, password: str, client: Client) -> TokenPair | None:
+    async def _begin(self, found: Credentials, password: str, client: Client, *, new_device: bool) -> TokenPair | None:
         """Begin a session with a verified password; return None if the account has changed since it was read."""
         outdated = self._passwords.outdated(found.hashed_password, password)
         better_hash = await self._passwords.hash(password) if outdated else None
         at = now()
-        begun = await self._database.write(
-            sessions.begin, found.user_id, found.hashed_password, client, at, self._lifetime, better_hash
-        )
+
+        def begin(db: Session) -> sessions.Current | None:
+            begun = sessions.begin(
+                db, found.user_id, found.hashed_password, client, at, self._lifetime, better_hash=better_hash
+            )
+            if begun is not None and new_device:
+                guards.remember(db, found.user_id, client, at)
+            return begun
+
+        begun = await self._database.write(begin)
         if begun is None:
             return None
         return self._pair(found.user_id, begun, at)

@@ -20,7 +20,7 @@ from userapi.models.fields import (
     key_type,
     now,
 )
-from userapi.models.sessions import LoginSession, SessionPublic
+from userapi.models.sessions import LoginSession, SessionPublic, new_nonce
 from userapi.models.users import (
     LOCKED_USER,
     PUBLIC_FIELDS,

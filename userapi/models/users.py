@@ -124,13 +124,22 @@ class UserImport(_Account):
     id: UserId | None = None
     password: Password | None = None
     hashed_password: HashedPassword | None = None
+    pending_email: Email | None = None
+    email_claimed: bool | None = None  # the address is theirs who verify it
 
 
 class UserImportUpdate(UserUpdate):
-    """Changes to a user as another system gives them; the user is that of the id, or else of the username."""
+    """Changes to a user as another system gives them; the user is that of the id, or else of the username.
+
+    `updated_at` is not among them: it is the time of this change.
+    """
 
     id: UserId | None = None
     hashed_password: HashedPassword | None = None
+    created_at: datetime | None = None
+    email_verified_at: datetime | None = None
+    pending_email: Email | None = None
+    email_claimed: bool | None = None
 
 
 class UserPatch(Model):

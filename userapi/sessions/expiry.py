@@ -4,18 +4,26 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import sqlalchemy
+from sqlalchemy import bindparam
 from sqlalchemy.exc import IntegrityError
-from sqlmodel import Session, col, delete, select
+from sqlmodel import Session, col, delete
 
 from userapi.kit.announcements import Announcement, announce
 from userapi.kit.database import RunAgain
-from userapi.models import Deployment, LoginSession
+from userapi.models import Deployment, LoginSession, column
 
 CLEANUP = 100  # expired sessions forgotten with each login, at most
 MARGIN = timedelta(days=1)
 _WAIT = "no_cleanup_before"  # the name under which a database keeps an instant
 
-_NEWEST = select(sqlalchemy.func.max(col(LoginSession.created_at)))
+_NEWEST = sqlalchemy.select(sqlalchemy.func.max(column(LoginSession.created_at)))
+_WAIT_UNTIL = sqlalchemy.select(column(Deployment.value)).where(column(Deployment.name) == _WAIT)
+_OLDEST = (
+    sqlalchemy.select(column(LoginSession.id))
+    .where(column(LoginSession.expires_at) < bindparam("before"))
+    .order_by(column(LoginSession.expires_at))
+    .limit(CLEANUP)
+)
 
 
 @dataclass(frozen=True)
@@ -29,8 +37,7 @@ def delete_expired(db: Session, at: datetime) -> None:
     """Forget some sessions that expired more than a day before an instant, unless the clock may just have jumped."""
     if _may_have_jumped(db, at):
         return
-    oldest = select(LoginSession.id).where(LoginSession.expires_at < at - MARGIN)
-    if expired := db.exec(oldest.order_by(col(LoginSession.expires_at)).limit(CLEANUP)).all():
+    if expired := db.connection().scalars(_OLDEST, {"before": at - MARGIN}).all():
         db.exec(delete(LoginSession).where(col(LoginSession.id).in_(expired)))
         announce(db, SessionsExpired(" ".join(map(str, expired))))
 
@@ -41,12 +48,12 @@ def _may_have_jumped(db: Session, at: datetime) -> bool:
     It may have been quiet for so long, or a clock is ahead: then its own logins are soon the newest. Nothing is lost by
     waiting for a day; a clock that is set right until then has deleted nothing.
     """
-    newest = db.exec(_NEWEST).one()
+    newest = db.connection().execute(_NEWEST).scalar_one()
     if newest is None:
         return True  # and there is nothing to forget
     if at - newest <= MARGIN:
-        kept = db.get(Deployment, _WAIT)
-        wait_until = datetime.fromisoformat(kept.value) if kept else at
+        kept = db.connection().execute(_WAIT_UNTIL).scalar_one_or_none()
+        wait_until = datetime.fromisoformat(kept) if kept else at
         return wait_until - MARGIN <= at < wait_until
     db.merge(Deployment(name=_WAIT, value=(at + MARGIN).isoformat()))
     try:

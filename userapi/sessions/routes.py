@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from fastapi import Path, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
 
 from userapi.errors import ApiError, ErrorCode
 from userapi.kit.web import openapi
@@ -15,6 +16,23 @@ from userapi.sessions.caller import Target, TargetDep
 router = openapi.router(prefix="/users/{user_id}/sessions", tags=["sessions"])
 
 
+class _ListQuery(BaseModel):
+    """Which sessions to list."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    page: int = Field(1, ge=1, le=MAX_ID // 100)
+    page_size: int = Field(100, ge=1, le=100)
+
+
+class _EndQuery(BaseModel):
+    """Which sessions to end. An unknown parameter is refused: one misspelt would end all of them."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    keep_current: bool = False
+
+
 @router.get("", responses={200: {"headers": openapi.LINK}})
 @openapi.raises(ErrorCode.USER_NOT_FOUND)
 async def list_sessions(
@@ -22,13 +40,13 @@ async def list_sessions(
     database: DatabaseDep,
     request: Request,
     response: Response,
-    page: Annotated[int, Query(ge=1, le=MAX_ID // 100)] = 1,
-    page_size: Annotated[int, Query(ge=1, le=100)] = 100,
+    query: Annotated[_ListQuery, Query()],
 ) -> list[SessionPublic]:
     """List the sessions of a user, the newest first."""
     if not target.own:
         await database.read(rules.require_user, target.user_id)
     caller = target.caller
+    page, page_size = query.page, query.page_size
     found, more = await database.read(listing.find_page, target.user_id, now(), caller.session_id, page, page_size)
     response.headers["Link"] = links(path_of(request), {"page_size": page_size}, numbered(page, more=more))
     return found
@@ -36,11 +54,11 @@ async def list_sessions(
 
 @router.delete("", status_code=204)
 @openapi.raises(ErrorCode.USER_NOT_FOUND)
-async def end_sessions(target: TargetDep, database: DatabaseDep, *, keep_current: bool = False) -> None:
+async def end_sessions(target: TargetDep, database: DatabaseDep, query: Annotated[_EndQuery, Query()]) -> None:
     """End all sessions of a user; with `keep_current`, all but the one of this request."""
     if not target.own:
         await database.read(rules.require_user, target.user_id)
-    keep = target.caller.session_id if keep_current else None
+    keep = target.caller.session_id if query.keep_current else None
     await database.write(rules.end_all, target.user_id, _reason(target), keep=keep)
 
 

@@ -13,7 +13,7 @@ from userapi.errors import ApiError, ErrorCode
 from userapi.kit.announcements import Announcement, announce
 from userapi.kit.database import require_asked
 from userapi.kit.web.client import Client
-from userapi.models import USER_ROW, LoginSession, User, UserRow, now
+from userapi.models import USER_ROW, LoginSession, User, UserRow, column, new_nonce, now
 from userapi.security.tokens import Claims
 from userapi.sessions import expiry
 
@@ -35,6 +35,20 @@ _ACTIVE = (
 _CALLER = _ACTIVE.where(col(LoginSession.id) == bindparam("session_id"), col(User.id) == bindparam("user_id"))
 _CALLERS = _ACTIVE.where(col(LoginSession.id).in_(bindparam("session_ids", expanding=True)))
 _EXISTS = sqlalchemy.select(col(User.id)).where(col(User.id) == bindparam("user_id"))
+# A login's own statements are of columns, too: with entities its unit took twice as long.
+_USER, _SESSION = column(User.id).table, column(LoginSession.id).table
+_LOCK = (
+    sqlalchemy.select(column(User.id), column(User.is_active), column(User.hashed_password))
+    .where(column(User.id) == bindparam("user_id"))
+    .with_for_update()
+)
+_LOGGED_IN = sqlalchemy.update(_USER).where(column(User.id) == bindparam("user_id"))
+_BEGIN = sqlalchemy.insert(_SESSION)
+_ALIVE = (
+    sqlalchemy.select(column(LoginSession.id))
+    .where(column(LoginSession.user_id) == bindparam("user_id"), column(LoginSession.expires_at) > bindparam("at"))
+    .order_by(column(LoginSession.id))
+)
 
 
 @dataclass(frozen=True)
@@ -161,32 +175,29 @@ def begin(
     changes. On a cluster of databases, where locks are a node's own, it is the write of the user's row that does: of
     two nodes that write one row at once, one runs again.
     """
-    user = db.exec(select(User).where(User.id == user_id).with_for_update()).one_or_none()
+    connection = db.connection()
+    user = connection.execute(_LOCK, {"user_id": user_id}).one_or_none()
     require_asked(user.id if user else user_id, user_id)
     if user is None or not user.is_active or user.hashed_password != verified_hash:
         return None
-    user.logged_in_at = at
-    if better_hash is not None:
-        user.hashed_password = better_hash
+    renewed = {} if better_hash is None else {"hashed_password": better_hash}
+    connection.execute(_LOGGED_IN, {"user_id": user_id, "logged_in_at": at, **renewed})
     expiry.delete_expired(db, at)
     _make_room(db, user_id, at)
-    begun = LoginSession(user_id=user_id, created_at=at, rotated_at=at, expires_at=at + min(lifetime))
-    begun.user_agent, begun.ip = stored(client)
-    db.add(begun)
-    db.flush()
-    announce(db, LoginSucceeded(user_id, begun.id or 0, client.ip))
-    return current(begun)
+    user_agent, ip = stored(client)
+    begun = Current(0, new_nonce(), 1, at, at + min(lifetime))
+    row = {**begun._asdict(), "user_id": user_id, "created_at": at, "user_agent": user_agent, "ip": ip}
+    del row["session_id"]  # which the database gives
+    made = connection.execute(_BEGIN, row).inserted_primary_key
+    session_id = made[0] if made else 0
+    announce(db, LoginSucceeded(user_id, session_id, client.ip))
+    return begun._replace(session_id=session_id)
 
 
 def stored(client: Client) -> tuple[str | None, str | None]:
     """Return what a session keeps of the client that began or last refreshed it: the user agent and the address."""
     user_agent = (client.user_agent or "").replace("\0", "")[:255] or None
     return user_agent, client.ip and client.ip[:45]
-
-
-def current(session: LoginSession) -> Current:
-    """Return what the tokens of a session are made of."""
-    return Current(session.id or 0, session.nonce, session.generation, session.rotated_at, session.expires_at)
 
 
 def end(db: Session, user_id: int, session_id: int, reason: str) -> bool:
@@ -225,6 +236,6 @@ def _listed(ids: Sequence[int | None]) -> str:
 
 def _make_room(db: Session, user_id: int, at: datetime) -> None:
     """End the oldest sessions of a user who will have too many with one more."""
-    alive = select(LoginSession.id).where(LoginSession.user_id == user_id, LoginSession.expires_at > at)
-    oldest = db.exec(alive.order_by(col(LoginSession.id))).all()[: 1 - MAX_SESSIONS]
+    alive = db.connection().scalars(_ALIVE, {"user_id": user_id, "at": at}).all()
+    oldest = alive[: 1 - MAX_SESSIONS]
     _end(db, user_id, oldest, SessionRevoked(user_id, "too many sessions", sessions=_listed(oldest)))

@@ -8,7 +8,7 @@ from sqlmodel import Session
 
 from userapi.errors import ApiError, ErrorCode, refuse
 from userapi.kit.announcements import Announcement, announce
-from userapi.models import LockedUser, UserRow, now, row_of
+from userapi.models import LockedUser, User, UserRow, now, row_of
 from userapi.proof import credentials
 from userapi.security.strength import guessable
 from userapi.sessions import generations
@@ -86,7 +86,7 @@ class Change(NamedTuple):
     version: Version = None
     verified_hash: str | None = None  # the hash that `current_password` was found to have
     new_password: NewPassword | None = None
-    verify_email: bool = False  # another address waits until it is verified
+    verify_email: bool = False  # another address waits until it is verified, unless nobody has come by the present one
 
     @property
     def own(self) -> bool:
@@ -119,7 +119,7 @@ def update(db: Session, change: Change) -> UserRow:
         return row_of(user)
     if rules.is_active_admin(user) and False in (differing.get(name) for name in PRIVILEGES):
         rules.require_other_admin(db, user.id)
-    if change.verify_email and _is_other_address(user.email, differing):
+    if change.verify_email and user.hashed_password != rules.UNUSABLE and _is_other_address(user.email, differing):
         differing["pending_email"] = differing.pop("email")
     before = {name: getattr(user, name) for name in differing}
     user = rules.write(db, user, _fields(user, differing, change.new_password))
@@ -181,17 +181,24 @@ def _authorise(user: LockedUser, change: Change, differing: Mapping[str, Any]) -
 
 def _fields(user: LockedUser, differing: Mapping[str, Any], new_password: NewPassword | None) -> dict[str, Any]:
     """Return all fields that a change writes: those asked for, and what follows from them."""
-    names = {name: differing.get(name, getattr(user, name)) for name in ("username", "email")}
-    fields: dict[str, Any] = {}
-    if _is_other_address(user.email, differing):
-        fields["email_verified_at"] = None
+    asked = dict(differing)
     if new_password is not None:
-        refuse(guessable(new_password.password, **names))
-        # Who asked for another address may be why there is a new password.
-        fields |= {"hashed_password": new_password.hashed_password, "pending_email": None}
-    if names.keys() & differing.keys():
-        fields |= credentials.keys(**names, claims=credentials.is_claim(user))._asdict()
-    return {**fields, **differing}
+        names = (differing.get(name, getattr(user, name)) for name in ("username", "email"))
+        refuse(guessable(new_password.password, *names))
+        asked["hashed_password"] = new_password.hashed_password
+    return {**consequences(user, asked), **asked}
+
+
+def consequences(user: User | LockedUser, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields that follow from changes of others, `hashed_password` and `email_claimed` among them."""
+    fields: dict[str, Any] = {}
+    if _is_other_address(user.email, changes):
+        fields["email_verified_at"] = None
+    if "hashed_password" in changes:
+        fields["pending_email"] = None  # who asked for another address may be why there is a new password
+    if {"username", "email", "email_claimed"} & changes.keys():
+        fields |= credentials.keys_after(user, changes)._asdict()
+    return fields
 
 
 def announce_changes(

@@ -1,12 +1,19 @@
 """What routes that make or change users ask for."""
 
 import re
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any, NamedTuple
 
 from fastapi import Depends, Header, Request
 
 from userapi.errors import ApiError, ErrorCode
+from userapi.kit.database import Database
 from userapi.kit.web import openapi
+from userapi.kit.web.client import Client
+from userapi.kit.web.dependencies import client
+from userapi.models import UserCreate, UserRow
+from userapi.sessions.caller import Target
+from userapi.users import changes, rules
 from userapi.users.preparation import Preparation
 from userapi.users.rules import Version
 
@@ -14,7 +21,7 @@ _TAGS = re.compile(r'[\s,]*(?:W/)?"[^"]*"(?:\s*,[\s,]*(?:W/)?"[^"]*")*[\s,]*')
 _VERSION = re.compile(r'(?<=")([1-9][0-9]{0,9})(?=")')
 
 
-@openapi.raises(
+_RAISES = openapi.raises(
     ErrorCode.PASSWORD_TOO_COMMON,
     ErrorCode.PASSWORD_CONTAINS_USERNAME,
     ErrorCode.PASSWORD_CONTAINS_EMAIL,
@@ -22,6 +29,33 @@ _VERSION = re.compile(r'(?<=")([1-9][0-9]{0,9})(?=")')
     ErrorCode.OVERLOADED,
     ErrorCode.DATABASE_UNAVAILABLE,
 )
+
+
+class Writer(NamedTuple):
+    """Makes and changes users as a request asks. One dependency, for of each that is asked for FastAPI takes 30 us."""
+
+    database: Database
+    prepare: Preparation
+    client: Client
+
+    async def create(self, new: UserCreate) -> UserRow:
+        """Make a user and return it. For the errors see `Preparation.user` and `rules.create`."""
+        hashed_password = await self.prepare.user(new, self.client)
+        return await self.database.write(rules.create, new, hashed_password)
+
+    async def change(self, target: Target, fields: Mapping[str, Any], version: Version) -> UserRow:
+        """Change a user and return it. For the errors see `Preparation.change` and `changes.update`."""
+        change = await self.prepare.change(target.caller, target.user_id, fields, version, self.client)
+        return await self.database.write(changes.update, change)
+
+
+@_RAISES
+async def _writer(request: Request) -> Writer:
+    services = request.app.state.services
+    return Writer(services.database, services.preparation, await client(request))
+
+
+@_RAISES
 async def _preparation(request: Request) -> Preparation:
     found: Preparation = request.app.state.services.preparation
     return found
@@ -50,5 +84,6 @@ async def _if_match(
     return {int(version) for version in _VERSION.findall(given)}
 
 
+WriterDep = Annotated[Writer, Depends(_writer)]
 PreparationDep = Annotated[Preparation, Depends(_preparation)]
 IfMatch = Annotated[Version, Depends(_if_match)]

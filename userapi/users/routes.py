@@ -5,17 +5,14 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 
 from userapi.errors import ErrorCode
-from userapi.kit.database import Database
 from userapi.kit.web import edge, openapi
-from userapi.kit.web.client import Client
-from userapi.kit.web.dependencies import ClientDep, DatabaseDep, path_of
+from userapi.kit.web.dependencies import DatabaseDep, path_of
 from userapi.kit.web.links import links
 from userapi.listing import ListQuery, find_page, kept, places
 from userapi.models import UserCreate, UserListed, UserPatch, UserPublic, UserUpdate
-from userapi.sessions.caller import AdminDep, CallerDep, Target, TargetDep
-from userapi.users import answers, changes, rules
-from userapi.users.dependencies import IfMatch, PreparationDep
-from userapi.users.preparation import Preparation
+from userapi.sessions.caller import AdminDep, CallerDep, TargetDep
+from userapi.users import answers, rules
+from userapi.users.dependencies import IfMatch, WriterDep
 
 router = openapi.router(prefix="/users", tags=["users"])
 
@@ -53,14 +50,7 @@ class Message(BaseModel):
 
 @router.post("", status_code=201, response_model=UserPublic, responses=CREATED)
 @openapi.raises(ErrorCode.USERNAME_TAKEN, ErrorCode.EMAIL_TAKEN, ErrorCode.RECENT_LOGIN_REQUIRED)
-async def create_user(
-    new: UserCreate,
-    admin: AdminDep,
-    database: DatabaseDep,
-    prepare: PreparationDep,
-    client: ClientDep,
-    request: Request,
-) -> Response:
+async def create_user(new: UserCreate, admin: AdminDep, writer: WriterDep, request: Request) -> Response:
     """Make a user (admins only), with a password or, with `send_invitation`, without. An admin needs a recent login."""
     if new.is_admin:
         admin.require_recent_login()
@@ -68,15 +58,14 @@ async def create_user(
         wrong = ("password_unwanted", "Not together with send_invitation")
         kind, words = wrong if new.password else ("missing", "Field required, or send_invitation")
         raise RequestValidationError([{"type": kind, "loc": ("body", "password"), "msg": words}])
-    hashed_password = await prepare.user(new, client)
-    return answers.created(await database.write(rules.create, new, hashed_password), request)
+    return answers.created(await writer.create(new), request)
 
 
 @router.get("", response_model=list[UserListed], responses=_LISTED, openapi_extra={"parameters": _LIST_PARAMETERS})
 async def list_users(_: AdminDep, database: DatabaseDep, request: Request) -> Response:
     """List users (admins only). `Link` leads to the first, previous, next and, with `total`, last page (RFC 8288)."""
     query = _list_query(request)
-    read = database.read_long if query.may_be_long else database.read
+    read = database.read_long if query.may_be_long else database.read_shared
     page = await read(find_page, query)
     headers = {"Link": links(path_of(request), kept(query), places(query, page))}
     if page.total is not None:
@@ -100,38 +89,24 @@ async def read_user(target: TargetDep, database: DatabaseDep) -> Response:
 
 @router.put("/{user_id}", response_model=UserPublic, responses=_TAGGED)
 @_CHANGE_RAISES
-async def update_user(
-    target: TargetDep,
-    new: UserUpdate,
-    version: IfMatch,
-    database: DatabaseDep,
-    prepare: PreparationDep,
-    client: ClientDep,
-) -> Response:
+async def update_user(target: TargetDep, new: UserUpdate, version: IfMatch, writer: WriterDep) -> Response:
     """Change a user; what is absent or null stays. Only admins may change `is_admin` and `is_active`.
 
     Changing one's own password or e-mail address needs `current_password`. A new password ends all other sessions.
     Changing one's own username and, for admins, another's password or e-mail address or who is an admin needs a recent
     login.
     """
-    return await _change(target, new.model_dump(exclude_none=True), version, database, prepare, client)
+    return answers.one(await writer.change(target, new.model_dump(exclude_none=True), version))
 
 
 @router.patch("/{user_id}", response_model=UserPublic, responses=_TAGGED)
 @_CHANGE_RAISES
-async def patch_user(
-    target: TargetDep,
-    new: UserPatch,
-    version: IfMatch,
-    database: DatabaseDep,
-    prepare: PreparationDep,
-    client: ClientDep,
-) -> Response:
+async def patch_user(target: TargetDep, new: UserPatch, version: IfMatch, writer: WriterDep) -> Response:
     """Change a user by a JSON merge patch (RFC 7396): what is absent stays, `"age": null` clears the age.
 
     Else as with PUT.
     """
-    return await _change(target, new.model_dump(), version, database, prepare, client)
+    return answers.one(await writer.change(target, new.model_dump(), version))
 
 
 @router.delete("/{user_id}")
@@ -140,18 +115,6 @@ async def delete_user(target: TargetDep, version: IfMatch, database: DatabaseDep
     """Delete a user: oneself or, for admins, anybody. It needs a recent login."""
     await database.write(rules.delete, target.user_id, target.caller, version)
     return Message(message="User deleted successfully")
-
-
-async def _change(
-    target: Target,
-    fields: dict[str, object],
-    version: rules.Version,
-    database: Database,
-    prepare: Preparation,
-    client: Client,
-) -> Response:
-    change = await prepare.change(target.caller, target.user_id, fields, version, client)
-    return answers.one(await database.write(changes.update, change))
 
 
 def _list_query(request: Request) -> ListQuery:

@@ -143,6 +143,19 @@ class TestMetadata:
         assert found["response_types_supported"] == []
         assert api.http.get("/.well-known/jwks.json").json() == {"keys": []}
 
+    def test_documentation_is_named_where_there_is_some(self, shared: Shared, kind: str) -> None:
+        with client_of(shared.service(kind)) as api:
+            url = api.http.get("/.well-known/oauth-authorization-server").json()["service_documentation"]
+            assert api.http.get(url).status_code == 200
+        with client_of(shared.service(kind, DOCS_ENABLED="false")) as api:
+            assert "service_documentation" not in api.http.get("/.well-known/oauth-authorization-server").json()
+
+    def test_second_issuer_is_warned_of(self, shared: Shared, kind: str, files: dict[str, Path]) -> None:
+        """RFC 9068 section 4."""
+        for settings, warnings in (({}, 1), ({"ISSUER_URL": "https://id.example.com"}, 0)):
+            server = shared.service(kind, SIGNING_KEY_FILES=str(files[ALGORITHMS[0]]), **settings)
+            assert server.text.count("warning: SIGNING_KEY_FILES without ISSUER_URL") == warnings
+
 
 class TestFiles:
     """S34."""

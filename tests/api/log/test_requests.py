@@ -22,6 +22,7 @@ class TestRequestLine:
             ("GET", "/users/2147483647", "/users/{user_id}", 404),
             ("DELETE", "/users/{id}/sessions/2147483647", "/users/{user_id}/sessions/{session_id}", 404),
             ("GET", "/health/live", "/health/live", 200),
+            ("HEAD", "/users/{id}", "/users/{user_id}", 200),
             ("GET", "/no/secret-name", "-", 404),
             ("PUT", "/token", None, 405),
         ],

@@ -103,6 +103,15 @@ class TestRefusedGrant:
         assert answer.headers["Cache-Control"] == "no-store"
 
     @ON_SQLITE
+    @pytest.mark.parametrize("twice", ["username=mallory", "%75sername=mallory", "scope=x&scope=y", "password="])
+    def test_parameter_of_two_values(self, api: Api, twice: str) -> None:
+        """RFC 6749 section 3.2."""
+        form = f"username=admin&password={ADMIN_PASSWORD}&{twice}"
+        answer = api.http.post("/token", content=form, headers={"Content-Type": "application/x-www-form-urlencoded"})
+        assert (answer.status_code, answer.json()["code"]) == (400, "bad_request")
+        assert answer.json()["error"] == "invalid_request"
+
+    @ON_SQLITE
     @pytest.mark.parametrize(
         "grant_type", ["client_credentials", "authorization_code", "PASSWORD", "refresh", " ", "\0", "x" * 5000]
     )

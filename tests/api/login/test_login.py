@@ -4,10 +4,12 @@ from typing import Any
 
 import jwt
 import pytest
+from sqlmodel import select
 
 from tests.support.answers import assert_invalid, assert_refused
 from tests.support.client import Api
 from tests.support.databases import ON_SQLITE
+from tests.support.insides import User
 from tests.support.people import ADMIN_PASSWORD, PASSWORD, bearer
 
 LONGEST_PASSWORD = "Zk4mWq7-" + "x" * 64  # 72 bytes
@@ -27,6 +29,18 @@ class TestToken:
         assert body["token_type"] == "bearer"
         assert body["expires_in"] == 30 * 60
         assert api.http.get("/users/me", headers=bearer(body["access_token"])).json()["username"] == "admin"
+
+    def test_writes_the_users_row_each_time(self, api: Api) -> None:
+        """R13: on a cluster of databases, that is what orders a login against changes made on another node."""
+        api.new_user("alice")
+        times = select(User.logged_in_at).where(User.username == "alice")
+        seen = []
+        for _ in range(2):
+            api.token("alice")
+            with api.server.engine.connect() as connection:
+                seen.append(connection.execute(times).scalar_one())
+        assert None not in seen
+        assert seen[0] < seen[1]
 
     def test_token_is_an_hs256_jwt_for_30_minutes_about_the_users_id(self, api: Api) -> None:
         user = api.new_user("alice")

@@ -104,6 +104,10 @@ class TestEndAll:
     @pytest.mark.parametrize("value", ["", "perhaps", "2"])
     def test_keep_current_is_yes_or_no(self, alice: Actor, value: str) -> None:
         assert_invalid(alice.delete(f"/users/me/sessions?keep_current={value}"), "keep_current")
+
+    def test_misspelt_parameter_ends_none(self, alice: Actor) -> None:
+        assert_invalid(alice.delete("/users/me/sessions?keep_curent=true"), "keep_curent")
+        assert alice.get("/users/me").status_code == 200
         assert len(sessions_of(alice)) == 1
 
     def test_user_may_log_in_again(self, api: Api, alice: Actor) -> None:

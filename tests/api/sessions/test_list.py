@@ -94,6 +94,7 @@ class TestList:
             ("page=x", {"page"}),
             ("page=99999999999999999999", {"page"}),
             ("page_size=0", {"page_size"}),
+            ("page_sze=5", {"page_sze"}),
             ("page_size=101", {"page_size"}),
             ("page_size=&page=", {"page", "page_size"}),
         ],

@@ -11,6 +11,7 @@ from tests.support.servers import Shared
 ALLOWED = "https://app.example"
 EVIL = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Origin": "https://evil.example"}
 LOGIN = {"username": "admin", "password": ADMIN_PASSWORD}
+FORM = "application/x-www-form-urlencoded"
 ALICE = {"username": "alice", "email": "alice@example.com", "password": PASSWORD}
 
 
@@ -37,6 +38,18 @@ class TestCrossSite:
             assert (answer.status_code, answer.json()["code"]) == (403, "cross_site_refused")
         assert client.sql("SELECT id FROM login_sessions") == sessions
         assert client.sql("SELECT username FROM users") == [("admin",)]
+
+    def test_it_may_lead_here(self, client: Api) -> None:
+        """A link in a mail that is read on another site; the page does nothing before its button is pressed."""
+        for page in ("verify", "undo", "reset", "invitation", "forgot"):
+            answer = client.http.get(f"/account/{page}?token=x", headers=EVIL)
+            assert answer.status_code in {200, 400}, page
+            assert answer.headers["Content-Type"].startswith("text/html")
+            for data, media, status in (("login=admin", FORM, 403), ("{}", "application/json", 415)):
+                headers = {"Content-Type": media, **(EVIL if status == 403 else {})}
+                refused = client.http.post(f"/account/{page}", content=data, headers=headers)
+                assert refused.status_code == status
+                assert "That did not work" in refused.text  # a page, too
 
     @pytest.mark.parametrize(
         "headers",

@@ -3,6 +3,7 @@
 import ipaddress
 import logging
 from contextvars import ContextVar
+from functools import lru_cache
 from typing import Any
 
 log = logging.getLogger(__name__)
@@ -15,6 +16,7 @@ _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _warned = False
 
 
+@lru_cache(1000)  # clients come more than once
 def parse(text: str | None) -> Address | None:
     """Return the address of a text, the IPv4 one inside where IPv6 carries one; None for what is no address."""
     try:

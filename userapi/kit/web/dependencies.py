@@ -30,8 +30,11 @@ async def client(request: Request) -> Client:
 
 @openapi.raises(ErrorCode.CROSS_SITE_REFUSED)
 async def _not_cross_site(request: Request) -> None:
-    """Refuse what a page of another site asks for by a browser, unless its origin is allowed (Fetch Metadata)."""
-    if request.headers.get("sec-fetch-site") == "cross-site":
+    """Refuse what a page of another site asks for by a browser, unless its origin is allowed (Fetch Metadata).
+
+    A GET changes nothing, and is how somebody follows a link in a mail that is read on another site.
+    """
+    if request.headers.get("sec-fetch-site") == "cross-site" and request.method != "GET":
         origins = request.app.state.services.settings.cors_origins
         if "*" not in origins and request.headers.get("origin") not in origins:
             raise ApiError(ErrorCode.CROSS_SITE_REFUSED)

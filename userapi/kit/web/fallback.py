@@ -25,4 +25,4 @@ def methods_of_path(request: Request) -> Iterable[str]:
     for method in ("DELETE", "GET", "PATCH", "POST", "PUT"):
         scope = {**request.scope, "method": method}
         if any(route.matches(scope)[0] is Match.FULL for route in request.app.routes):
-            yield method
+            yield from ("GET", "HEAD") if method == "GET" else (method,)  # see `Edge`

@@ -61,7 +61,7 @@ def body(error: ApiError) -> Body:
     else:
         found = {"detail": str(error), "code": error.code}
     if error.code.field:
-        found["field"] = error.code.field
+        found["field"] = error.loc[-1] if error.loc else error.code.field
     if error.loc:
         all_of_them = (error, *error.others)
         found["errors"] = [{"field": each.loc[-1], "code": each.rule, "detail": str(each)} for each in all_of_them]
@@ -77,8 +77,14 @@ def invalid(items: Iterable[Mapping[str, Any]]) -> Body:
         if limits:
             told["ctx"] = limits
         detail.append(told)
-    errors = [{"field": item["loc"][:2][-1], "code": item["type"], "detail": item["msg"]} for item in detail]
+    errors = [{"field": _field(item), "code": item["type"], "detail": item["msg"]} for item in detail]
     return {"detail": detail, "code": ErrorCode.VALIDATION_ERROR, "errors": errors}
+
+
+def _field(item: Body) -> str:
+    """Return the field in which something is wrong, or the part of the request if that is not known."""
+    part, *within = item["loc"]
+    return str(within[0] if within and item["type"] != "json_invalid" else part)  # where JSON ends is no field
 
 
 def in_oauth(body: Body, status: int) -> Body:
