@@ -10,6 +10,7 @@ from tests.support.alembic import HEAD, REVISIONS, alembic, make_rows, sql, tabl
 from tests.support.client import Api
 from tests.support.commands import command
 from tests.support.databases import ON_SQLITE, sync_engine
+from tests.support.insides import migrations
 from tests.support.processes import refused_to_start
 from tests.support.servers import serving
 
@@ -20,6 +21,24 @@ class TestMigrate:
         alembic(url, "downgrade", "-1")
         done = command("serve", "--workers", workers, "--port", "0", url=url, MIGRATE_ON_START="false")
         assert "run python -m userapi migrate" in refused_to_start(done)
+
+    def test_users_made_while_it_looks_are_no_strangers(self, empty_url: str) -> None:
+        """R10: another process migrates the same empty database."""
+        engine = sync_engine(empty_url)
+        looks: list[str] = []
+
+        @sa.event.listens_for(engine, "before_cursor_execute")
+        def migrated(_connection: object, _cursor: object, statement: str, parameters: object, *_: object) -> None:
+            if "users" in f"{statement} {parameters}":
+                looks.append(statement)
+                if len(looks) == 2:
+                    alembic(empty_url, "upgrade", "head")
+
+        with engine.connect() as connection:
+            migrations.require_ours(connection)
+            connection.rollback()
+            assert migrations.is_ours(connection)
+        engine.dispose()
 
     @ON_SQLITE
     def test_schema_of_a_newer_version_is_refused_readably(self, url: str) -> None:

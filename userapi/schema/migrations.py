@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from alembic.migration import MigrationContext
 from alembic.util import CommandError
 from sqlalchemy import URL, Connection
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import NoSuchTableError, OperationalError, SQLAlchemyError
 
 from alembic import command
 from userapi.errors import DatabaseUnavailable, Refusal
@@ -44,14 +44,8 @@ def usable(url: URL) -> Iterator[None]:
 
 
 def is_ours(connection: Connection) -> bool:
-    """Tell whether the users of a database are kept as this service keeps them; False if it is empty.
-
-    The name of a table or of a revision tells nothing: others have a table `users`, and call a revision `0001`, too.
-    """
-    inspector = sa.inspect(connection)
-    if not inspector.has_table("users"):
-        return False
-    return {"username_key", "email_key"} <= {column["name"] for column in inspector.get_columns("users")}
+    """Tell whether the users of a database are kept as this service keeps them; False if it is empty."""
+    return _are_ours(_columns_of_users(connection))
 
 
 async def revision(database: Database) -> str | None:
@@ -83,9 +77,10 @@ def require_ours(connection: Connection) -> None:
         Refusal: It is another's; the sentence names the command that helps.
     """
     present = MigrationContext.configure(connection).get_current_revision()  # first: another may migrate meanwhile
-    if is_ours(connection):
+    columns = _columns_of_users(connection)  # in one look, for the same reason
+    if _are_ours(columns):
         return
-    if sa.inspect(connection).has_table("users"):
+    if columns:
         raise Refusal(
             "the database has a table users that is not this service's:"
             " move it in with python -m userapi adopt, or use another database"
@@ -175,6 +170,19 @@ def to_head(connection: Connection) -> list[str]:
 def at_head(connection: Connection) -> bool:
     """Tell whether the schema is at head."""
     return find(connection).revision == head()
+
+
+def _columns_of_users(connection: Connection) -> set[str]:
+    """Return the names of the columns of the table `users`; none, if there is no such table."""
+    try:
+        return {column["name"] for column in sa.inspect(connection).get_columns("users")}
+    except NoSuchTableError:
+        return set()
+
+
+def _are_ours(columns: set[str]) -> bool:
+    """Tell by its columns: the name of a table or of a revision tells nothing, for others use the same."""
+    return {"username_key", "email_key"} <= columns
 
 
 def _require_known(found: Found) -> None:
