@@ -22,7 +22,7 @@ class TestStartingTogether:
         """R10."""
         with ThreadPoolExecutor(6) as pool:  # forks: they have imported all there is, so they really meet
             done = list(pool.map(lambda _: run("userapi", "migrate", url=empty_url), range(6)))
-        assert [each.returncode for each in done] == [0] * 6, done
+        assert [each.returncode for each in done] == [0] * 6, "".join(each.stderr for each in done)
         assert sorted(each.stdout + each.stderr for each in done) == [
             *[f"The schema is at {HEAD} already\n"] * 5,
             f"The schema went from nothing to {HEAD}\n",
