@@ -1,6 +1,8 @@
 """The processes of a service: started, killed, replaced and ended."""
 
+import errno
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -18,6 +20,7 @@ import httpx2 as httpx
 import pytest
 
 from tests.support.databases import new_database
+from tests.support.insides import Place, admit_no_more, listen
 from tests.support.people import ADMIN_PASSWORD
 from tests.support.processes import ROOT, children, environment, free_port, refused_to_start, run, wait_until
 from tests.support.servers import Server, serving
@@ -56,7 +59,7 @@ def sockets(pid: int) -> Iterator[str]:
 def connected(stack: ExitStack, server: Server, many: int) -> list[HTTPConnection]:
     """Connections that have been used, and are kept as long as the stack is."""
     address = urlsplit(server.base_url).netloc
-    made = [stack.enter_context(closing(HTTPConnection(address, timeout=20))) for _ in range(many)]
+    made = [stack.enter_context(closing(HTTPConnection(address, timeout=60))) for _ in range(many)]
     for connection in made:
         connection.request("GET", "/health/live")
         connection.getresponse().read()
@@ -85,7 +88,7 @@ class Callers:
             thread.join()
 
     def _run(self, keep: bool) -> None:
-        with closing(HTTPConnection(self._address, timeout=20)) as connection:
+        with closing(HTTPConnection(self._address, timeout=60)) as connection:
             while not self._done.is_set():
                 try:
                     if connection.sock is None:
@@ -158,19 +161,20 @@ class TestWorker:
 
     def test_that_is_killed_leaves_what_it_has_not_taken_to_others(self, two_workers: Server) -> None:
         """R18."""
-        frozen = min(workers(two_workers))
+        frozen, begun = min(workers(two_workers)), ready(two_workers)
         os.kill(frozen, signal.SIGSTOP)
         address = urlsplit(two_workers.base_url)
         with ExitStack() as stack:
             clients = [
-                stack.enter_context(socket.create_connection((address.hostname, address.port), timeout=20))
+                stack.enter_context(socket.create_connection((address.hostname, address.port), timeout=60))
                 for _ in range(10)
             ]
             for client in clients:
                 client.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
             os.kill(frozen, signal.SIGKILL)
             assert [client.recv(12) for client in clients] == [b"HTTP/1.1 200"] * 10
-        wait_until(lambda: len(workers(two_workers) - {frozen}) == 2)
+        wait_until(lambda: ready(two_workers) == begun + 1)
+        assert len(workers(two_workers) - {frozen}) == 2
         assert f"worker {frozen} ended with exit code -9" in two_workers.text
 
     def test_that_is_told_to_end_is_replaced_first(self, two_workers: Server) -> None:
@@ -213,7 +217,7 @@ class TestReplacing:
             before = workers(server)
             with Callers(server) as callers:
                 server.process.send_signal(signal.SIGHUP)
-                wait_until(lambda: len(workers(server)) == many and not workers(server) & before, 40)
+                wait_until(lambda: len(workers(server)) == many and not workers(server) & before, 120)
                 answered = callers.answered
                 wait_until(lambda: callers.answered > answered + 50)
             assert callers.failed == []
@@ -240,8 +244,29 @@ class TestStopping:
         with serving(url, "--workers", "2", **SETTINGS) as server:
             with Callers(server) as callers:
                 server.process.send_signal(how)
-                assert server.process.wait(20) == 0
+                assert server.process.wait(60) == 0
             assert callers.failed == []
+
+
+class TestClosing:
+    @pytest.mark.skipif(sys.platform != "linux", reason="by a filter that Linux has")
+    def test_admits_nobody_and_cuts_off_nobody(self) -> None:
+        """R8: who has connected is served; who has not is told that nobody listens."""
+        [door] = Place("127.0.0.1", 0).bind()
+        listen([door])
+        with socket.create_connection(door.getsockname()) as early, socket.socket() as late:
+            admit_no_more([door])
+            late.setblocking(False)
+            late.connect_ex(door.getsockname())
+            accepted, _ = door.accept()
+            with pytest.raises(BlockingIOError):
+                door.accept()
+            door.close()
+            with accepted:
+                early.sendall(b"?")
+                assert accepted.recv(1) == b"?"
+                select.select([], [late], [], 20)
+                assert late.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ECONNREFUSED
 
 
 class TestPlace:
@@ -256,7 +281,7 @@ class TestPlace:
             with socket.socket(socket.AF_UNIX) as stale:
                 stale.bind(path)
             with serving_at(url, "--uds", path, FORWARDED_ALLOW_IPS="unix") as process:
-                with httpx.Client(transport=httpx.HTTPTransport(uds=path), base_url="http://x", timeout=20) as http:
+                with httpx.Client(transport=httpx.HTTPTransport(uds=path), base_url="http://x", timeout=60) as http:
                     wait_until(lambda: listens(path))
                     form = {"username": "admin", "password": ADMIN_PASSWORD}
                     pair = http.post("/token", data=form, headers={"X-Forwarded-For": "192.0.2.7"}).json()
@@ -267,7 +292,7 @@ class TestPlace:
                     assert session["ip"] == "192.0.2.7"
                 assert refused_to_start(run("userapi", "--uds", path, url=url)).startswith("cannot listen: another")
                 process.terminate()
-                assert process.wait(20) == 0
+                assert process.wait(60) == 0
             assert not Path(path).exists()
 
     def test_may_be_a_socket_that_outlives_the_service(self, url: str) -> None:
@@ -276,9 +301,9 @@ class TestPlace:
             with serving_at(url, "--fd", str(listener.fileno()), pass_fds=[listener.fileno()]) as process:
                 assert status(listener.getsockname()) == 200
                 process.terminate()
-                assert process.wait(20) == 0
+                assert process.wait(60) == 0
             host, port = listener.getsockname()
-            with closing(HTTPConnection(host, port, timeout=20)) as waiting:
+            with closing(HTTPConnection(host, port, timeout=60)) as waiting:
                 waiting.request("GET", "/health/ready")
                 with serving_at(url, "--fd", str(listener.fileno()), pass_fds=[listener.fileno()]):
                     assert waiting.getresponse().status == 200
@@ -289,7 +314,7 @@ class TestPlace:
             socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd,
         ):
             systemd.bind(str(tmp_path / "notify"))
-            systemd.settimeout(20)
+            systemd.settimeout(60)
             with serving_at(
                 url,
                 command=[sys.executable, "-c", AS_SYSTEMD, str(listener.fileno())],
@@ -300,7 +325,7 @@ class TestPlace:
                 assert status(listener.getsockname()) == 200
                 process.terminate()
                 assert systemd.recv(100) == b"STOPPING=1"
-                assert process.wait(20) == 0
+                assert process.wait(60) == 0
 
 
 @contextmanager
@@ -323,7 +348,7 @@ def serving_at(
 
 
 def status(address: tuple[str, int]) -> int:
-    with closing(HTTPConnection(*address, timeout=20)) as connection:
+    with closing(HTTPConnection(*address, timeout=60)) as connection:
         connection.request("GET", "/health/ready")
         answer = connection.getresponse()
         answer.read()

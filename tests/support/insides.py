@@ -48,6 +48,7 @@ from userapi.security.strength import Strength, is_common
 from userapi.security.throttle import Budget, Throttle, known_devices, strangers
 from userapi.security.tokens import Claims
 from userapi.server import supervisor
+from userapi.server.listening import Place, admit_no_more, listen
 from userapi.services import Services
 from userapi.sessions.callers import Callers
 from userapi.sessions.issuer import issuer
@@ -82,6 +83,7 @@ __all__ = [
     "OneTimeCode",
     "OutboxMail",
     "Page",
+    "Place",
     "Renderer",
     "Services",
     "Settings",
@@ -91,6 +93,7 @@ __all__ = [
     "Timestamp",
     "User",
     "addresses",
+    "admit_no_more",
     "announce",
     "bcrypt_hash",
     "canonical",
@@ -110,6 +113,7 @@ __all__ = [
     "is_common",
     "issuer",
     "known_devices",
+    "listen",
     "mail_rules",
     "migrations",
     "now",

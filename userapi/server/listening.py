@@ -1,6 +1,9 @@
 """The sockets that clients connect to: of an address, of a file, or passed on by whoever started the process."""
 
+import ctypes
 import socket
+import struct
+import sys
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +13,10 @@ from userapi.server import systemd
 
 BACKLOG = 2048  # connections that wait to be accepted, of each socket
 _UDS_MODE = 0o666  # a proxy runs as another user: the folder says who may come near
+_SO_ATTACH_FILTER = 26  # of Linux, see socket(7)
+# Instructions of BPF, each a code, two jumps and a number, that drop a TCP packet which asks for a connection: of the
+# flags in its byte 13, it has SYN (2) and not ACK (16).
+_DROP_SYN = [(0x30, 0, 0, 13), (0x54, 0, 0, 18), (0x15, 0, 1, 2), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFF_FFFF)]
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,21 @@ def listen(bound: list[socket.socket]) -> None:
         raise Refusal(f"cannot listen: {error.strerror or error}") from error
 
 
+def admit_no_more(bound: list[socket.socket]) -> None:
+    """Let nobody connect any more, so that those who have can be accepted to the last before the sockets are closed.
+
+    Whoever is not accepted by then is cut off. Whoever asks in this moment is told that nobody listens when its system
+    asks again, after a second. Sockets that were passed on stay as they are, for others have them, too.
+    """
+    program = b"".join(struct.pack("HBBI", *instruction) for instruction in _DROP_SYN)
+    code = ctypes.create_string_buffer(program, len(program))
+    for one in bound:
+        if isinstance(one, _OwnSocket) and sys.platform == "linux":
+            with suppress(OSError):  # the moment is short
+                length_and_place = struct.pack("HP", len(_DROP_SYN), ctypes.addressof(code))
+                one.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, length_and_place)
+
+
 def shown(bound: socket.socket) -> str:
     """Return the address of a socket, as people type it."""
     name = bound.getsockname()
@@ -66,13 +88,17 @@ def shown(bound: socket.socket) -> str:
     return f"http://[{host}]:{name[1]}" if ":" in host else f"http://{host}:{name[1]}"
 
 
+class _OwnSocket(socket.socket):
+    """A socket of an address that no other process has."""
+
+
 def _internet(host: str, port: int) -> list[socket.socket]:
     """Return a socket for each address of a host."""
     found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     with ExitStack() as opened:
         bound = []
         for family, kind, protocol, _, address in dict.fromkeys(found):
-            one = opened.enter_context(socket.socket(family, kind, protocol))
+            one = opened.enter_context(_OwnSocket(family, kind, protocol))
             one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
                 one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)

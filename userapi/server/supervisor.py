@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager
 
 from userapi.kit import logs
 from userapi.server import systemd
-from userapi.server.listening import BACKLOG, Place, listen, shown
+from userapi.server.listening import BACKLOG, Place, admit_no_more, listen, shown
 from userapi.server.workers import Worker
 
 SHUTDOWN_SECONDS = 15  # for requests to end, before a worker cuts them off
@@ -200,10 +200,13 @@ class Supervisor:
                 else:
                     self._selector.unregister(listener)
 
-    def _hand_out(self, most: int = AT_ONCE) -> None:
-        """Give what has come to the workers, each connection to the one that has the fewest."""
-        if not self._begun or self._stopping:
-            return
+    def _hand_out(self) -> None:
+        """Give what has come to the workers, as long as they may take it."""
+        if self._begun and not self._stopping:
+            self._accept_if(self._give(AT_ONCE))
+
+    def _give(self, most: int) -> bool:
+        """Give each connection to the worker that has the fewest; tell whether they may take more."""
         able = [worker for worker in self._workers if worker.may_take]
         for connection in self._come(most) if able else ():
             worker = min(able, key=lambda worker: (worker.load, worker.given))
@@ -212,7 +215,7 @@ class Supervisor:
                 able.remove(worker)
                 if not able:
                     break
-        self._accept_if(bool(able))
+        return bool(able)
 
     def _come(self, most: int) -> Iterator[socket.socket]:
         """Yield connections, those first that have waited, and of each listener so many new ones."""
@@ -236,12 +239,13 @@ class Supervisor:
 
     def _stop(self) -> None:
         """Take what has come, close the door, and let the workers finish."""
+        admit_no_more(self._listeners)
         systemd.notify("STOPPING=1")
-        self._hand_out(BACKLOG)
-        self._accept_if(False)
         self._stopping = True
+        self._accept_if(False)
         if self._begun:
             log.info("shutting down")
+            self._give(BACKLOG)
         for listener in self._listeners:
             listener.close()
         for worker in self._workers:
