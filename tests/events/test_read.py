@@ -37,7 +37,7 @@ class TestPages:
     def test_follow_each_other_without_gap_or_repetition_though_times_are_equal(self, api: Api) -> None:
         admin = api.admin
         insert(api, *[{"name": "login_succeeded", "at": START + timedelta(seconds=n // 4)} for n in range(10)])
-        pages = followed(admin, "/events?page_size=3")
+        pages = followed(admin, "/events?page_size=3&name=login_succeeded")
         assert [len(page) for page in pages] == [3, 3, 3, 1]
         ids = [event_id for page in pages for event_id in page]
         assert ids == sorted(ids, reverse=True)
@@ -85,7 +85,9 @@ class TestFilters:
     )
     def test_narrow(self, written: Api, query: dict[str, Any], found: list[int]) -> None:
         query = {name: value.isoformat() if isinstance(value, datetime) else value for name, value in query.items()}
-        assert [datetime.fromisoformat(event["at"]).second for event in events(written.admin, **query)] == found
+        times = [datetime.fromisoformat(event["at"]) for event in events(written.admin, **query)]
+        # Failed logins of the test before may be written late.
+        assert [time.second for time in times if time < START + timedelta(minutes=1)] == found
 
 
 class TestCost:

@@ -2,18 +2,21 @@
 
 import asyncio
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from sqlmodel import Session
 
 from tests.support.client import Actor, Api, client_of
 from tests.support.commands import command
+from tests.support.crowd import Call, Crowd, Watch
 from tests.support.databases import ON_SQLITE
 from tests.support.events import events, named
-from tests.support.insides import Database, event_rules
+from tests.support.insides import Database, event_rules, now
 from tests.support.logins import add_sessions, id_of, refresh
 from tests.support.people import NEW_PASSWORD, PASSWORD, bearer
 from tests.support.processes import wait_until
@@ -221,6 +224,32 @@ class TestDeletion:
         api.admin.delete(alice.path)
         event = named(api, "login_failed", user_id=alice.id)
         assert not event["address"]
+
+    def test_waits_for_failures_that_are_being_written(self, api: Api, alice: Actor) -> None:
+        minute = now().replace(second=0, microsecond=0)
+        failure = event_rules.Counted(minute, "login_failed", alice.id, "192.0.2.1")
+        deletion = Crowd(api.server, [Call("DELETE", alice.path, api.admin.token)])
+        with Session(api.server.engine) as db:
+            event_rules.add_counts(db, [(failure, 1)])
+            db.flush()
+            deletion.send()
+            with Watch(api.server) as live:
+                most = time.monotonic() + 2  # the service waits for 4 s
+                wait_until(lambda: len(live.seconds) > 30 or time.monotonic() > most)
+            db.commit()
+        assert [reply.status for reply in deletion.replies()] == [200]
+        assert named(api, "login_failed", user_id=alice.id)["address"] is None
+        assert not self.kept(api, alice.id)
+
+    def test_events_that_are_written_later_come_without_an_address(self, api: Api, alice: Actor) -> None:
+        event = {"at": now(), "name": "login_succeeded", "address": "192.0.2.1", "user_agent": "a test"}
+        api.admin.delete(alice.path)
+        with Session(api.server.engine) as db:
+            for user_id in (alice.id, api.admin.id):
+                event_rules.write_late(db, event | {"user_id": user_id, "details": None})
+            db.commit()
+        assert not self.kept(api, alice.id)
+        assert "192.0.2.1" in {one["address"] for one in events(api.admin, user_id=api.admin.id)}
 
     def test_of_many_events_goes_on_beside_the_requests(self, api: Api, alice: Actor) -> None:
         row = {"at": "2026-01-01 00:00:00", "name": "login_succeeded", "u": alice.id, "address": "192.0.2.1"}

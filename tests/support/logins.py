@@ -11,6 +11,7 @@ from tests.support.answers import assert_refused
 from tests.support.client import Actor, Api
 from tests.support.insides import LoginSession, now
 from tests.support.people import bearer
+from tests.support.processes import wait_until
 
 Pair = dict[str, Any]  # the answer of POST /token
 
@@ -28,8 +29,16 @@ def refreshed(api: Api, pair: Pair) -> Pair:
 
 
 def use(api: Api, pair: Pair) -> None:
-    """Make a request with the access token."""
+    """Make a request with the access token, and wait until its first use is noted, which may take longer."""
     assert api.http.get("/users/me", headers=bearer(pair["access_token"])).status_code == 200
+    wait_until(lambda: _is_noted(api, pair))
+
+
+def _is_noted(api: Api, pair: Pair) -> bool:
+    found = row(api, pair)
+    if found is None or claims_of(pair["access_token"])["gen"] != found.generation:
+        return True  # it is not the newest token
+    return found.used_generation == found.generation
 
 
 def revoke(api: Api, token: str, **form: str) -> Any:

@@ -58,7 +58,7 @@ class Writer:
                 if not await self._done(rules.add_counts, batch):
                     for counted, many in batch:
                         self._add(counted, many)
-            self._rows.extend([row for row in rows if not await self._done(rules.write, row)])
+            self._rows.extend([row for row in rows if not await self._done(rules.write_late, row)])
 
     def _add(self, counted: Counted, many: int) -> None:
         if len(self._counts) >= MOST and counted not in self._counts:

@@ -82,6 +82,13 @@ def write(db: Session, row: dict[str, Any]) -> None:
     db.connection().execute(_INSERT, row)
 
 
+def write_late(db: Session, row: dict[str, Any]) -> None:
+    """Write an event of a while ago; if its user has been deleted since, without what went with the user."""
+    if row["user_id"] not in _still_there(db, {row["user_id"]}):
+        row = row | {"address": None, "user_agent": None, "details": None}
+    write(db, row)
+
+
 def is_postponed() -> bool:
     """Tell whether the events of this request are written later, as they could not be in their unit."""
     return _postponed.get() == (logs.request_id.get() or "")
@@ -91,8 +98,7 @@ def add_counts(db: Session, counts: Sequence[tuple[Counted, int]]) -> None:
     """Add to the events of their minutes how often each of these happened; an address goes with its user."""
     turn = select(Deployment.name).where(Deployment.name == "issuer")
     db.exec(turn.with_for_update()).all()  # of processes that count the same, one goes after the other
-    user_ids = {counted.user_id for counted, _ in counts}
-    there = {None, *db.exec(select(User.id).where(col(User.id).in_(user_ids - {None})))}
+    there = _still_there(db, {counted.user_id for counted, _ in counts})
     for counted, many in counts:
         address = counted.address if counted.user_id in there else None
         same = (Event.at == counted.minute, Event.name == counted.name, Event.user_id == counted.user_id)
@@ -129,6 +135,12 @@ def erase_rest(db: Session) -> bool:
         event.details = None
         db.add(event)
     return True
+
+
+def _still_there(db: Session, user_ids: set[int | None]) -> set[int | None]:
+    """Return those who are users, and nobody; none of them is deleted before this unit ends."""
+    found = select(User.id).where(col(User.id).in_(user_ids - {None})).order_by(col(User.id))
+    return {None, *db.exec(found.with_for_update(read=True, key_share=True))}
 
 
 def _write(db: Session, announcement: Announcement) -> None:

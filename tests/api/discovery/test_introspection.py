@@ -13,6 +13,7 @@ from tests.support.client import Api, client_of
 from tests.support.commands import command
 from tests.support.databases import ON_SQLITE
 from tests.support.logins import claims_of, row
+from tests.support.processes import wait_until
 from tests.support.servers import Shared
 
 NAME = "orders-service"
@@ -68,9 +69,7 @@ class TestIntrospection:
         form = {"grant_type": "refresh_token", "refresh_token": pair["refresh_token"]}
         renewed = asked.http.post("/token", data=form).json()
         assert introspect(asked, renewed["access_token"], secret).json()["active"] is True
-        found = row(asked, pair)
-        assert found is not None
-        assert found.used_generation == 2
+        wait_until(lambda: (found := row(asked, pair)) is not None and found.used_generation == 2)
 
     @ON_SQLITE
     def test_refresh_token_opens_nothing(self, asked: Api, secret: str) -> None:
