@@ -17,7 +17,7 @@ from userapi.security.hashing import Passwords
 from userapi.users.changes import OPERATOR
 
 BATCH_SECONDS = 0.03  # which a batch is to take
-MAX_BATCH = 1000  # rows
+MIN_BATCH, MAX_BATCH = 50, 1000  # rows: even where each commit takes longer than that
 AT_ONCE = 32  # passwords that wait to be hashed
 
 
@@ -58,7 +58,7 @@ async def write(database: Database, staging: Staging, progress: Callable[[int], 
             staging.remember(await database.write(_write, rows))
             took = time.perf_counter() - begun
             progress(len(rows))
-            size = max(1, min(MAX_BATCH, int(len(rows) * min(2.0, BATCH_SECONDS / took))))
+            size = max(MIN_BATCH, min(MAX_BATCH, int(len(rows) * min(2.0, BATCH_SECONDS / took))))
             await asyncio.sleep(took / 2)  # or whoever waits for SQLite's lock might never find it free
         await database.write(announce, Imported(staging.count(new=True), staging.count(new=False)))
     except BaseException as error:

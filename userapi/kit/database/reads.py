@@ -101,7 +101,7 @@ class Reads:
 
         def read() -> R:
             try:
-                return there.read(work)
+                return there.read(work, time.monotonic() + LONG_SECONDS)
             finally:
                 there.let_go()
 
