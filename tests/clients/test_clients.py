@@ -15,7 +15,7 @@ from tests.support.processes import run as run_module
 
 HERE = Path(__file__).parent
 NAME = "clients"  # in USERAPI_TEST_REQUIRE
-SECONDS = 180
+SECONDS = 600
 
 pytestmark = pytest.mark.slow
 

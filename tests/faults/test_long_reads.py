@@ -94,6 +94,7 @@ class TestOnSQLite:
         async def work(database: Database) -> int:
             with pytest.raises(DatabaseUnavailable):
                 await database.read(counted, ENDLESS)
+            monkeypatch.undo()
             return await database.read_long(counted, MANY // 10)
 
         assert run(file, work) == MANY // 10

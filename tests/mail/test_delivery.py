@@ -131,10 +131,9 @@ class TestTransport:
                 del settings["SSL_CERT_FILE"]
             with service(url, **settings) as api:
                 notify(api)
-                wait_until(lambda: row(api)["error"])
+                wait_until(lambda: told in (row(api)["error"] or ""))
                 assert row(api)["due_at"] is not None
                 assert server.mails == []
-                assert told in row(api)["error"]
 
     @ON_SQLITE
     def test_into_a_folder_writes_a_file_for_its_owner_only(self, url: str, tmp_path: Path) -> None:
@@ -180,7 +179,7 @@ class TestOutage:
             assert time.monotonic() - begun >= 5
             wait_until(lambda: row(api)["sent_at"])
             assert (row(api)["attempts"], row(api)["due_at"], row(api)["error"]) == (2, None, None)
-            assert [event["attempts"] for event in events(api.server, "mail_sent")] == ["2"]
+            wait_until(lambda: [event["attempts"] for event in events(api.server, "mail_sent")] == ["2"])
 
     def test_pauses_grow_up_to_an_hour_and_end_after_a_day(self, url: str) -> None:
         async def work(database: Database) -> None:
@@ -314,7 +313,7 @@ class TestSlowServer:
             wait_until(lambda: api.sql("SELECT count(*) FROM outbox WHERE attempts > 0") == [(4,)])
             busy = seconds(lambda: api.admin.get("/users/me"), 200)
             changes = seconds(lambda: api.admin.patch(f"/users/{user['id']}", json=change), 10)
-            assert statistics.median(busy) < 2 * statistics.median(quiet) + 0.005
+            assert statistics.median(busy) < 2 * statistics.median(quiet) + 0.05
             assert busy[-3] < 0.5
             assert changes[-1] < 2
             begun = time.monotonic()

@@ -124,7 +124,7 @@ class TestCode:
             with mail_server("later", 1) as server:
                 async with sending(url, templates, server.settings["MAIL_URL"]) as services:
                     await services.database.write(ask, services.keyring, timedelta(seconds=3))
-                    await until(lambda: "451" in dump(url))
+                    await until(lambda: "SMTPRecipientsRefused" in dump(url))
                     assert "gAAAAA" not in dump(url)
                     assert server.mails == []
 

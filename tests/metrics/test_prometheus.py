@@ -190,7 +190,7 @@ class TestRecipes:
     @pytest.mark.parametrize("name", ["alerts.yml", "dashboard.json"])
     def test_name_metrics_that_there_are(self, name: str, api: Api, metrics: Metrics) -> None:
         api.http.post("/token", data={"username": "nobody", "password": NEW_PASSWORD})
-        text = httpx.get(metrics.url, verify=False).text
+        text = httpx.get(metrics.url, verify=False, timeout=30).text
         there = set(re.findall(r"^# TYPE (\w+)", text, re.MULTILINE))
         named = set(re.findall(r"userapi_\w+", re.sub(r"userapi-\w+", "", expressions(FOLDER / name))))
         stems = {re.sub(r"_(bucket|count|sum)$", "", one) for one in named}

@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import httpx2 as httpx
@@ -18,6 +19,8 @@ from tests.support.people import bearer
 from tests.support.servers import Shared, serving
 
 HERE = Path(__file__).parent
+
+get = partial(httpx.get, timeout=30)
 
 
 @pytest.fixture(scope="module")
@@ -51,17 +54,17 @@ class TestVerifying:
         alice = signing.new_actor("alice")
         refresh_token = signing.grant("alice")["refresh_token"]
         with node.http_service(workspace, "jose-service.mjs", signing.server.base_url) as address:
-            told = httpx.get(address, headers=bearer(alice.token)).json()
+            told = get(address, headers=bearer(alice.token)).json()
             assert (told["sub"], told["alg"], told["typ"]) == (str(alice.id), "ES256", "at+jwt")
             assert told["client_id"] == "userapi"
             assert told["jti"] == claims_of(alice.token)["jti"]
             tampered = alice.token[:-6] + "AAAAAA"
             symmetric = jwt.encode(claims_of(alice.token), "f" * 64, "HS256", {"kid": told["kid"], "typ": "at+jwt"})
             for wrong in (tampered, symmetric, refresh_token, "x"):
-                assert httpx.get(address, headers=bearer(wrong)).status_code == 401
+                assert get(address, headers=bearer(wrong)).status_code == 401
             assert revoke(signing, alice.token).status_code == 200
             assert alice.get("/users/me").status_code == 401
-            assert httpx.get(address, headers=bearer(alice.token)).status_code == 200  # until it expires
+            assert get(address, headers=bearer(alice.token)).status_code == 200  # until it expires
 
     @ON_SQLITE
     def test_keys_rotate_while_tokens_live(self, url: str, keys: list[str], workspace: Path) -> None:
@@ -79,7 +82,7 @@ class TestVerifying:
                 elsewhere: list[int] = []
                 if files:
                     with node.http_service(workspace, "jose-service.mjs", server.base_url) as address:
-                        elsewhere = [httpx.get(address, headers=bearer(token)).status_code for token in tokens]
+                        elsewhere = [get(address, headers=bearer(token)).status_code for token in tokens]
             if files == new:
                 assert here == [200, 401, 401, 200, 200]  # the secret's, two of the key that is gone, two of the new
                 assert elsewhere == [401, 401, 401, 200, 200]
@@ -112,11 +115,11 @@ class TestAsking:
         alice = api.new_actor("alice")
         base = api.server.base_url
         with node.http_service(workspace, "introspecting-service.mjs", base, name, secret, how) as address:
-            told = httpx.get(address, headers=bearer(alice.token)).json()
+            told = get(address, headers=bearer(alice.token)).json()
             assert (told["active"], told["sub"], told["username"]) == (True, str(alice.id), "alice")
             assert revoke(api, alice.token).status_code == 200
-            ended = httpx.get(address, headers=bearer(alice.token))
+            ended = get(address, headers=bearer(alice.token))
             assert (ended.status_code, ended.json()) == (401, {"active": False})
             assert command("delete-client", name, url=api.server.url).returncode == 0
-            refused = httpx.get(address, headers=bearer(alice.token))
+            refused = get(address, headers=bearer(alice.token))
             assert (refused.status_code, refused.json()) == (500, {"error": "basic"})

@@ -33,7 +33,7 @@ def type_into(url: str, *args: str, dialogue: list[tuple[str, str]]) -> tuple[in
     )
     os.close(inner)
     shown = ""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     with os.fdopen(terminal, "r+b", buffering=0) as screen:
         for prompt, answer in [*dialogue, ("\0", "")]:
             seen = len(shown)
@@ -42,7 +42,7 @@ def type_into(url: str, *args: str, dialogue: list[tuple[str, str]]) -> tuple[in
                 try:
                     shown += screen.read(1024).decode()
                 except OSError:  # the command has ended
-                    return process.wait(10), shown
+                    return process.wait(60), shown
             screen.write(answer.encode() + b"\n")
     raise AssertionError(shown)
 

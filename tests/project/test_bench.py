@@ -48,7 +48,7 @@ def bench(*options: str, tmp: Path) -> tuple[dict[str, Any], str]:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -134,10 +134,10 @@ def test_cleans_up_when_interrupted(tmp: Path) -> None:
         stderr=subprocess.STDOUT,
         text=True,
     )
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 300
     while process.poll() is None and time.monotonic() < deadline and len(list(tmp.glob("*/*.log"))) < 4:
         time.sleep(0.1)
-    assert list(tmp.iterdir())
+    assert len(list(tmp.glob("*/*.log"))) >= 4
     process.send_signal(signal.SIGINT)
     printed, _ = process.communicate(timeout=60)
     assert process.returncode != 0, printed

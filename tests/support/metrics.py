@@ -16,7 +16,7 @@ class Metrics:
 
     def total(self, name: str, /, **labels: Any) -> float:
         """The sum of all samples of a name that have these labels."""
-        text = httpx.get(self.url, verify=False).text
+        text = httpx.get(self.url, verify=False, timeout=30).text
         samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
         wanted = {label: str(value) for label, value in labels.items()}
         return sum(one.value for one in samples if one.name == name and wanted.items() <= one.labels.items())

@@ -93,7 +93,7 @@ def free_port() -> int:
     raise AssertionError("never reached")
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 20) -> None:
+def wait_until(condition: Callable[[], object], seconds: float = 60) -> None:
     """Wait until the condition holds; fails if it does not in time."""
     deadline = time.monotonic() + seconds
     while not condition():

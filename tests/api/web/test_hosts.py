@@ -53,7 +53,7 @@ class TestHost:
         ],
     )
     def test_no_path_leads_to_another_host(self, api: Api, path: str) -> None:
-        connection = httpx.Client(base_url=api.server.base_url, verify=False)
+        connection = httpx.Client(base_url=api.server.base_url, verify=False, timeout=30)
         answer = connection.get(f"{api.server.base_url}{path}")
         connection.close()
         assert answer.status_code == 404

@@ -30,7 +30,7 @@ class TestNginx:
 
     def test_client_is_who_nginx_says_whatever_it_says_itself(self, address: str) -> None:
         # Both are on this host, so the client's address tells nothing: what it claims must not show.
-        with httpx.Client(base_url=address, verify=False) as http:
+        with httpx.Client(base_url=address, verify=False, timeout=30) as http:
             form = {"username": "admin", "password": ADMIN_PASSWORD}
             answer = http.post("/token", data=form, headers={"X-Forwarded-For": "6.6.6.6", "X-Request-ID": "forged"})
             assert answer.status_code == 200
@@ -48,6 +48,6 @@ class TestNginx:
 
     def test_large_body_ends_at_nginx(self, address: str) -> None:
         """S18."""
-        with httpx.Client(base_url=address, verify=False) as http:
+        with httpx.Client(base_url=address, verify=False, timeout=30) as http:
             answer = http.post("/token", content=b"x" * 70_000)
             assert (answer.status_code, "nginx" in answer.text) == (413, True)

@@ -36,7 +36,7 @@ def with_option() -> Iterator[Api]:
 def configured(request: pytest.FixtureRequest, with_option: Api) -> Iterator[httpx.Client]:
     cut = "/" if request.param == "cut" else ""
     server = SERVER.format(prefix="/api", service=with_option.server.base_url, cut=cut, header="")
-    with nginx(server) as address, httpx.Client(base_url=f"{address}/api") as http:
+    with nginx(server) as address, httpx.Client(base_url=f"{address}/api", timeout=30) as http:
         yield http
 
 
@@ -81,7 +81,7 @@ class TestPrefix:
         header = "proxy_set_header X-Forwarded-Prefix /accounts/v1;"
         service = behind_proxy.server.base_url
         server = SERVER.format(prefix="/accounts/v1", service=service, cut=cut, header=header)
-        with nginx(server) as address, httpx.Client(base_url=f"{address}/accounts/v1") as http:
+        with nginx(server) as address, httpx.Client(base_url=f"{address}/accounts/v1", timeout=30) as http:
             assert_prefixed(http, "/accounts/v1")
 
     @pytest.mark.parametrize("told", ["//evil.example", "https://evil.example", "/a b", '/a"b', "x", "/<x>", "/"])
