@@ -44,10 +44,11 @@ class Place:
         except OSError as error:
             raise Refusal(f"cannot listen: {error.strerror or error}") from error
 
-    def leave(self) -> None:
-        """Remove the file of the Unix socket."""
-        if self.uds is not None:
-            self.uds.unlink(missing_ok=True)
+    def leave(self, bound: list[socket.socket]) -> None:
+        """Remove the file of the Unix socket, unless another process has put its own there."""
+        for one in bound:
+            if self.uds is not None and isinstance(one, _UnixSocket) and one.file == _file(self.uds):
+                self.uds.unlink(missing_ok=True)
 
 
 def listen(bound: list[socket.socket]) -> None:
@@ -92,11 +93,26 @@ class _OwnSocket(socket.socket):
     """A socket of an address that no other process has."""
 
 
+class _UnixSocket(socket.socket):
+    """A socket at a path, where it made this file."""
+
+    file: tuple[int, int] | None = None
+
+
+def _file(path: Path) -> tuple[int, int] | None:
+    """Return what tells the file at a path from all others; None if there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def _internet(host: str, port: int) -> list[socket.socket]:
     """Return a socket for each address of a host."""
     found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     with ExitStack() as opened:
-        bound = []
+        bound: list[socket.socket] = []
         for family, kind, protocol, _, address in dict.fromkeys(found):
             one = opened.enter_context(_OwnSocket(family, kind, protocol))
             one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -116,8 +132,9 @@ def _unix(path: Path) -> socket.socket:
             raise Refusal(f"cannot listen: another process listens at {path}")
         path.unlink()
     with ExitStack() as opened:
-        one = opened.enter_context(socket.socket(socket.AF_UNIX))
+        one = opened.enter_context(_UnixSocket(socket.AF_UNIX))
         one.bind(str(path))
+        one.file = _file(path)
         path.chmod(_UDS_MODE)
         opened.pop_all()
     return one

@@ -40,7 +40,7 @@ def run(place: Place, command: list[str], workers: int) -> int:
     """
     listeners = place.bind()
     with ExitStack() as stack:
-        stack.callback(place.leave)
+        stack.callback(place.leave, listeners)
         for listener in listeners:
             stack.enter_context(listener)
         return Supervisor(listeners, [*command, shown(listeners[0]), str(workers)], workers).run()
@@ -84,7 +84,8 @@ class Supervisor:
                     key.data()
             while self._signals:
                 self._handle(self._signals.popleft())
-            self._hand_out()
+            if self._begun and not self._stopping:
+                self._accept_if(self._give(AT_ONCE))
             self._look_after()
 
     @contextmanager
@@ -199,11 +200,6 @@ class Supervisor:
                     self._selector.register(listener, selectors.EVENT_READ, lambda: None)
                 else:
                     self._selector.unregister(listener)
-
-    def _hand_out(self) -> None:
-        """Give what has come to the workers, as long as they may take it."""
-        if self._begun and not self._stopping:
-            self._accept_if(self._give(AT_ONCE))
 
     def _give(self, most: int) -> bool:
         """Give each connection to the worker that has the fewest; tell whether they may take more."""
