@@ -1,39 +1,24 @@
 """Rules about login sessions. A token is good only while the row of its session is there."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import sqlalchemy
-from sqlalchemy import Connection, bindparam, delete, true
+from sqlalchemy import Connection, bindparam, delete
 from sqlmodel import Session, col, select
 
 from userapi.errors import ApiError, ErrorCode
 from userapi.kit.announcements import Announcement, announce
 from userapi.kit.database import require_asked
 from userapi.kit.web.client import Client
-from userapi.models import USER_ROW, LoginSession, User, UserRow, column, new_nonce, now
+from userapi.models import LoginSession, User, UserRow, column, new_nonce, now
 from userapi.security.tokens import Claims
 from userapi.sessions import expiry
 
 MAX_SESSIONS = 100  # of a user at once
 
-_CALLER_COLUMNS: list[Any] = [
-    *USER_ROW,
-    LoginSession.nonce,
-    LoginSession.generation,
-    LoginSession.used_generation,
-    LoginSession.created_at,
-    LoginSession.id,
-]
-_ACTIVE = (
-    sqlalchemy.select(*_CALLER_COLUMNS)
-    .join(LoginSession, col(LoginSession.user_id) == col(User.id))
-    .where(col(User.is_active) == true())
-)
-_CALLER = _ACTIVE.where(col(LoginSession.id) == bindparam("session_id"), col(User.id) == bindparam("user_id"))
-_CALLERS = _ACTIVE.where(col(LoginSession.id).in_(bindparam("session_ids", expanding=True)))
 _EXISTS = sqlalchemy.select(col(User.id)).where(col(User.id) == bindparam("user_id"))
 # A login's own statements are of columns, too: with entities its unit took twice as long.
 _USER, _SESSION = column(User.id).table, column(LoginSession.id).table
@@ -106,46 +91,6 @@ class Current(NamedTuple):
     generation: int
     rotated_at: datetime
     expires_at: datetime
-
-
-def find_caller(connection: Connection, claims: Claims, max_age: int) -> Caller | None:
-    """Return the active user who is logged in with a token's session; None if the session has ended.
-
-    `max_age` is how old a login may be for what needs a recent one, in seconds.
-
-    Raises:
-        ForeignRow: The database answered with another user or session.
-    """
-    row = connection.execute(_CALLER, {"user_id": claims.user_id, "session_id": claims.session_id}).one_or_none()
-    if row is None:
-        return None
-    require_asked((row.id, row[-1]), claims[:2])
-    return _caller(row, claims, max_age)
-
-
-def find_callers(connection: Connection, wanted: Collection[Claims], max_age: int) -> dict[Claims, Caller]:
-    """Return those who are logged in, as `find_caller` does, by their claims.
-
-    Raises:
-        ForeignRow: The database answered with another session.
-    """
-    ids = {claims.session_id for claims in wanted}
-    rows = {row[-1]: row for row in connection.execute(_CALLERS, {"session_ids": list(ids)})}
-    require_asked(ids | rows.keys(), ids)
-    callers = {
-        claims: _caller(rows[claims.session_id], claims, max_age) for claims in wanted if claims.session_id in rows
-    }
-    return {claims: caller for claims, caller in callers.items() if caller is not None}
-
-
-def _caller(row: Sequence[Any], claims: Claims, max_age: int) -> Caller | None:
-    """Return the caller of a row, if it is the one of these claims."""
-    *columns, nonce, generation, used_generation, logged_in_at, _ = row
-    user = UserRow._make(columns)
-    if (user.id, nonce) != (claims.user_id, claims.nonce):
-        return None
-    first_use = claims.generation == generation > used_generation
-    return Caller(user, claims.session_id, claims.generation, first_use, logged_in_at, max_age)
 
 
 def require_user(connection: Connection, user_id: int) -> None:

@@ -11,7 +11,7 @@ from userapi.kit.announcements import Announcement, announce
 from userapi.models import LockedUser, User, UserRow, now, row_of
 from userapi.proof import credentials
 from userapi.security.strength import guessable
-from userapi.sessions import generations
+from userapi.sessions import callers, generations
 from userapi.sessions import rules as sessions
 from userapi.sessions.rules import Caller
 from userapi.users import rules
@@ -107,10 +107,11 @@ def update(db: Session, change: Change) -> UserRow:
     Raises:
         ApiError: user_not_found, precondition_failed, not_enough_permissions, current_password_required,
             current_password_incorrect, password_too_common, password_contains_username, password_contains_email,
-            last_admin, recent_login_required, username_taken, email_taken.
+            last_admin, recent_login_required, username_taken, email_taken, session_ended.
     """
     may_lose_admin = False in (change.fields.get(name) for name in PRIVILEGES)
     user = rules.lock(db, change.user_id, change.version, may_lose_admin=may_lose_admin)
+    callers.require_still(db, change.by)
     differing = {
         name: value for name, value in change.fields.items() if name not in PASSWORDS and getattr(user, name) != value
     }

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, NamedTuple
 
 from fastapi import Depends, Header, Request
+from sqlmodel import Session
 
 from userapi.errors import ApiError, ErrorCode
 from userapi.kit.database import Database
@@ -13,6 +14,8 @@ from userapi.kit.web.client import Client
 from userapi.kit.web.dependencies import client
 from userapi.models import UserCreate, UserRow
 from userapi.sessions.caller import Target
+from userapi.sessions.callers import require_still
+from userapi.sessions.rules import Caller
 from userapi.users import changes, rules
 from userapi.users.preparation import Preparation
 from userapi.users.rules import Version
@@ -38,10 +41,18 @@ class Writer(NamedTuple):
     prepare: Preparation
     client: Client
 
-    async def create(self, new: UserCreate) -> UserRow:
-        """Make a user and return it. For the errors see `Preparation.user` and `rules.create`."""
+    async def create(self, new: UserCreate, admin: Caller) -> UserRow:
+        """Make a user, by the word of an admin, and return it.
+
+        For the errors see `Preparation.user`, `require_still` and `rules.create`.
+        """
         hashed_password = await self.prepare.user(new, self.client)
-        return await self.database.write(rules.create, new, hashed_password)
+
+        def create(db: Session) -> UserRow:
+            require_still(db, admin)
+            return rules.create(db, new, hashed_password)
+
+        return await self.database.write(create)
 
     async def change(self, target: Target, fields: Mapping[str, Any], version: Version) -> UserRow:
         """Change a user and return it. For the errors see `Preparation.change` and `changes.update`."""

@@ -58,7 +58,7 @@ async def create_user(new: UserCreate, admin: AdminDep, writer: WriterDep, reque
         wrong = ("password_unwanted", "Not together with send_invitation")
         kind, words = wrong if new.password else ("missing", "Field required, or send_invitation")
         raise RequestValidationError([{"type": kind, "loc": ("body", "password"), "msg": words}])
-    return answers.created(await writer.create(new), request)
+    return answers.created(await writer.create(new, admin), request)
 
 
 @router.get("", response_model=list[UserListed], responses=_LISTED, openapi_extra={"parameters": _LIST_PARAMETERS})

@@ -30,6 +30,7 @@ from userapi.models import (
     row_of,
 )
 from userapi.proof import credentials
+from userapi.sessions import callers
 from userapi.sessions import rules as sessions
 from userapi.sessions.rules import Caller
 
@@ -115,10 +116,12 @@ def delete(db: Session, user_id: int, by: Caller, version: Version = None) -> No
     """Delete a user, by the word of the user `by`; its login sessions end with it.
 
     Raises:
-        ApiError: recent_login_required, user_not_found, precondition_failed, last_admin.
+        ApiError: recent_login_required, user_not_found, precondition_failed, last_admin, session_ended,
+            not_enough_permissions.
     """
     by.require_recent_login()
     user = lock(db, user_id, version, may_lose_admin=True)
+    callers.require_still(db, by)
     if is_active_admin(user):
         require_other_admin(db, user_id)
     sessions.end_all(db, user_id, "user deleted")
