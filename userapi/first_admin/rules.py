@@ -14,6 +14,7 @@ from userapi.kit.announcements import Announcements
 from userapi.kit.commands import broken_rules
 from userapi.kit.database import Database
 from userapi.models import Deployment, User, UserCreate, UserRow
+from userapi.schema import locks
 from userapi.security.hashing import Passwords
 from userapi.security.strength import Strength
 from userapi.users import rules
@@ -31,7 +32,8 @@ async def make_first_admin(
     Raises:
         Refusal: The settings name an admin that breaks a rule.
     """
-    if await database.read(rules.any_user):
+    # Where there seems to be nobody, another process may just be moving users in, and hold the lock of migrations.
+    if await database.read(rules.any_user) or await locks.migrate(database, rules.any_user):
         return []
     generated = None
     if settings.first_admin_password is None:

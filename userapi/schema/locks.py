@@ -58,8 +58,10 @@ def _locked_sqlite(connection: Connection, work: Callable[[Connection], R]) -> R
 def _locked_postgresql(connection: Connection, work: Callable[[Connection], R]) -> R:
     """Run `work` in one transaction under an advisory lock that ends with it.
 
-    One of the session would stay with another's connection behind a pooler of transactions.
+    One of the session would stay with another's connection behind a pooler of transactions. Each statement sees what is
+    committed by then, whatever the server's default: else it would be what was so before the wait for the lock.
     """
+    connection.execution_options(isolation_level="READ COMMITTED")
     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
     result = work(connection)  # Alembic takes this for the caller's transaction, and leaves the commit to it
     connection.commit()

@@ -48,12 +48,18 @@ def head() -> str | None:
 
 def find(connection: Connection) -> Found:
     """Return what a database says of its schema."""
-    revision = MigrationContext.configure(connection).get_current_revision()
+    revision = _revision(connection)
     if revision is None or revision in known() or not sa.inspect(connection).has_table("deployment"):
         return Found(revision, None)
     kept = sa.select(col(Deployment.value)).where(col(Deployment.name) == WORKS_FROM)
     of, _, works_from = str(connection.execute(kept).scalar()).partition(" ")
+    if of != revision and _revision(connection) != revision:  # another process has migrated between the two looks
+        return find(connection)
     return Found(revision, works_from if of == revision else None)
+
+
+def _revision(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
 
 
 def works_on_newer(found: Found) -> bool:
