@@ -85,9 +85,9 @@ class Staging:
         self._file.execute("UPDATE staged SET fields = ?, password = NULL WHERE line = ?", (replaced, line))
 
     def remember(self, users: Iterable[Before]) -> None:
-        """Keep what users were before they were changed."""
+        """Keep what users were before they were changed, by a unit that may yet fail and run again."""
         values = ((user_id, orjson.dumps(fields), version) for user_id, fields, version in users)
-        self._file.executemany("INSERT INTO before VALUES (?, ?, ?)", values)
+        self._file.executemany("INSERT OR REPLACE INTO before VALUES (?, ?, ?)", values)
 
     def before(self, user_ids: Iterable[int]) -> list[Before]:
         """Return what users were, of those that are changed already."""

@@ -12,7 +12,6 @@ from userapi.imports.staging import Staged, Staging
 from userapi.kit.announcements import Announcement, announce
 from userapi.kit.database import Database
 from userapi.moving import bulk
-from userapi.moving.bulk import Before
 from userapi.security.hashing import Passwords
 from userapi.users.changes import OPERATOR
 
@@ -55,7 +54,7 @@ async def write(database: Database, staging: Staging, progress: Callable[[int], 
     try:
         while rows := staging.rows(tried, size):
             begun, tried = time.perf_counter(), rows[-1].line
-            staging.remember(await database.write(_write, rows))
+            await database.write(_write, staging, rows)
             took = time.perf_counter() - begun
             progress(len(rows))
             size = max(MIN_BATCH, min(MAX_BATCH, int(len(rows) * min(2.0, BATCH_SECONDS / took))))
@@ -69,9 +68,10 @@ async def write(database: Database, staging: Staging, progress: Callable[[int], 
         raise
 
 
-def _write(db: Session, rows: Sequence[Staged]) -> list[Before]:
+def _write(db: Session, staging: Staging, rows: Sequence[Staged]) -> None:
     bulk.make(db, [row.fields for row in rows if row.target is None])
-    return bulk.change(db, {row.target: row.fields for row in rows if row.target is not None})
+    before = bulk.change(db, {row.target: row.fields for row in rows if row.target is not None})
+    staging.remember(before)  # in the unit: whoever is interrupted does not learn whether it was committed
 
 
 async def _undo(database: Database, staging: Staging, tried: int) -> None:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import sqlalchemy
 from sqlalchemy import Connection, Row, bindparam, text
 from sqlalchemy.exc import IntegrityError
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col, func, select
 
 from userapi.errors import ApiError, ErrorCode
 from userapi.kit.announcements import announce
@@ -71,9 +71,19 @@ def taken(found: Found, user: Mapping[str, Any], user_id: int | None = None) -> 
 
 
 def raise_sequence(db: Session, highest_id: int) -> None:
-    """Have later users get higher ids than this one, which will be given; only PostgreSQL needs that."""
-    if highest_id and db.connection().dialect.name == "postgresql":
+    """Have later users get higher ids than this one, so that nobody gets one meanwhile that is to be given."""
+    if not highest_id:
+        return
+    if db.connection().dialect.name == "postgresql":
         db.connection().execute(_RAISE_SEQUENCE, {"id": highest_id})
+    elif (db.exec(select(func.max(User.id))).one() or 0) < highest_id:
+        # Others go on from the highest id that there ever was, even if that user has gone again.
+        nobody = User(
+            id=highest_id, username="", email="", username_key="", email_key="", hashed_password=rules.UNUSABLE
+        )
+        db.add(nobody)
+        db.flush()
+        db.delete(nobody)
 
 
 def make(db: Session, users: Sequence[Mapping[str, Any]]) -> None:
