@@ -115,13 +115,16 @@ def send_code(
 
 
 def may_get(db: Session, user: User | None, kind: str, limit: Limit) -> bool:
-    """Tell whether a user may get another mail of a kind. The user's row is locked, so all processes count alike."""
+    """Tell whether a user may get another mail of a kind: nobody may, nor who has just been deleted.
+
+    The user's row is locked, so all processes count alike.
+    """
     at, user_id = now(), user.id if user else 0  # which nobody has
-    db.exec(select(User.id).where(User.id == user_id).with_for_update()).first()
+    there = db.exec(select(User.id).where(User.id == user_id).with_for_update()).first() is not None
     mine: ColumnElement[bool] = (col(OutboxMail.user_id) == user_id) & (col(OutboxMail.kind) == kind)
     recent = select(OutboxMail.created_at).where(mine, OutboxMail.created_at > at - timedelta(days=1))
     sent: list[datetime] = list(db.exec(recent.order_by(col(OutboxMail.created_at).desc()).limit(limit.a_day)))
-    return user is not None and len(sent) < limit.a_day and not (sent and sent[0] > at - limit.pause)
+    return there and len(sent) < limit.a_day and not (sent and sent[0] > at - limit.pause)
 
 
 def _asked() -> str | None:

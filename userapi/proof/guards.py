@@ -9,6 +9,7 @@ import sqlalchemy
 from sqlalchemy import Connection, bindparam, delete
 from sqlmodel import Session, col, select
 
+from userapi.errors import ApiError, ErrorCode
 from userapi.kit.announcements import Announcement, announce
 from userapi.kit.database import require_asked
 from userapi.kit.web import addresses
@@ -58,8 +59,12 @@ def guess(db: Session, user_id: int, at: datetime) -> int:
 
     Returns the seconds to wait if none may be made now, else 0. The lock of the user's row orders guesses of all
     processes, so not one more is made than there may be.
+
+    Raises:
+        ApiError: session_ended: there is no such user any more.
     """
-    db.exec(select(User.id).where(User.id == user_id).with_for_update()).one_or_none()
+    if db.exec(select(User.id).where(User.id == user_id).with_for_update()).one_or_none() is None:
+        raise ApiError(ErrorCode.SESSION_ENDED)  # the user has been deleted meanwhile
     found = db.get(PasswordGuesses, user_id) or PasswordGuesses(user_id=user_id)
     require_asked(found.user_id, user_id)
     if found.locked_until is not None and found.locked_until > at:

@@ -10,6 +10,7 @@ from sqlmodel import Session, col, select
 
 from userapi.codes import rules as codes
 from userapi.codes.models import OneTimeCode
+from userapi.errors import ApiError, ErrorCode
 from userapi.kit.announcements import announce
 from userapi.mail import dependencies
 from userapi.mail.rules import ASKED_FOR, Context, enqueue, may_get, send_code
@@ -48,8 +49,14 @@ def listen(services: Any) -> None:
 
 
 def ask_again(db: Session, context: Context, user_id: int) -> None:
-    """Send a user the mail that verifies the address that waits, or the present one; none if there is nothing to."""
-    user = db.get_one(User, user_id)
+    """Send a user the mail that verifies the address that waits, or the present one; none if there is nothing to.
+
+    Raises:
+        ApiError: session_ended: there is no such user any more.
+    """
+    user = db.exec(select(User).where(User.id == user_id).with_for_update()).one_or_none()
+    if user is None:
+        raise ApiError(ErrorCode.SESSION_ENDED)
     if user.pending_email:
         _send_change(db, context, user)
     elif user.email_verified_at is None and mailboxes.verified_holder(db, user) is None:
