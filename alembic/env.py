@@ -16,7 +16,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import write_hooks
 from alembic.util import CommandError, msg
 from sqlalchemy import Connection, String, Table, TypeDecorator, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlmodel import SQLModel
 
 import userapi.services  # noqa: F401 - with the parts of a service come all tables
@@ -24,7 +24,7 @@ from alembic import context
 from userapi.errors import Refusal
 from userapi.kit.database import Database, driver_url
 from userapi.models import Timestamp
-from userapi.schema import locks, migrations, revisions
+from userapi.schema import locks, migrations, resuming, revisions
 from userapi.settings import CoreSettings, load
 
 
@@ -47,10 +47,28 @@ class SQLite(SQLiteImpl):
             self.connection.execute(text(copy), names)
 
 
-class _TriesAgain:
-    """Statements that are tried again while others keep a table locked: MySQL commits each, and undoes none before."""
+class _CommitsEach:
+    """MySQL commits each statement of a migration, and undoes none.
 
-    def _exec(self, *args: Any, **kwargs: Any) -> Any:
+    So one is tried again while others keep a table locked, and what a step did before it was broken off is passed over.
+    """
+
+    as_sql: bool
+    connection: Connection | None
+    resumes: bool | None = None  # whether the present step was broken off before; None before its first statement
+
+    def _exec(self, construct: Any, *args: Any, **kwargs: Any) -> Any:
+        if self.as_sql or self.connection is None:
+            return super()._exec(construct, *args, **kwargs)  # type: ignore[misc]  # of the class beside this one
+        if self.resumes is None:
+            self.resumes = resuming.begin(self.connection)
+        try:
+            return self._patiently(construct, *args, **kwargs)
+        except DBAPIError as error:
+            if not self.resumes or not resuming.is_done(self.connection, construct, error):
+                raise
+
+    def _patiently(self, *args: Any, **kwargs: Any) -> Any:
         deadline = time.monotonic() + locks.MIGRATION_SECONDS
         while True:
             try:
@@ -61,13 +79,13 @@ class _TriesAgain:
             time.sleep(migrations.LOCK_PAUSE)
 
 
-class MySQL(_TriesAgain, MySQLImpl):
+class MySQL(_CommitsEach, MySQLImpl):
     """MySQL, in the place of Alembic's own."""
 
     __dialect__ = "mysql"
 
 
-class MariaDB(_TriesAgain, MariaDBImpl):
+class MariaDB(_CommitsEach, MariaDBImpl):
     """MariaDB, in the place of Alembic's own."""
 
     __dialect__ = "mariadb"
@@ -112,10 +130,13 @@ def tidy(path: str, _options: dict[str, Any]) -> None:
 
 
 def remember_works_from(ctx: MigrationContext, heads: set[str], **_: Any) -> None:
-    """Write down which versions work on the schema that a step has just made, together with the step."""
+    """Write down which versions work on the schema that a step has just made, together with the step, which is done."""
     for reached in heads:
         if (script := context.script.get_revision(reached)) is not None:
             revisions.remember_works_from(ctx, script)
+    if isinstance(ctx.impl, _CommitsEach) and ctx.connection is not None and not ctx.as_sql:
+        resuming.end(ctx.connection)
+        ctx.impl.resumes = None
 
 
 LOCK_WAIT_TIMEOUT = 1205

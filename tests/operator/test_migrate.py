@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 import sqlalchemy as sa
@@ -13,6 +14,8 @@ from tests.support.databases import ON_SQLITE, sync_engine
 from tests.support.insides import migrations
 from tests.support.processes import refused_to_start
 from tests.support.servers import serving
+
+ON_MYSQL = pytest.mark.parametrize("kind", ["mysql"], indirect=True, scope="session")
 
 
 class TestMigrate:
@@ -46,6 +49,51 @@ class TestMigrate:
         for args in (["migrate"], ["serve", "--port", "0"]):
             done = command(*args, url=url, MIGRATE_ON_START="true")
             assert "9999" in refused_to_start(done)
+
+
+class TestBrokenOff:
+    """MySQL and MariaDB commit each statement of a migration."""
+
+    @ON_MYSQL
+    def test_it_is_resumed_whatever_was_done(self, empty_url: str) -> None:
+        """R7: it is ended after each statement once."""
+        seen: set[str] = set()
+
+        def end(connection: sa.Connection, _cursor: object, statement: str, *_: object) -> None:
+            changes = statement.strip().startswith(("CREATE", "ALTER", "DROP", "DELETE"))
+            if changes and connection.engine.url.database == database and statement not in seen:
+                seen.add(statement)
+                raise EndedError
+
+        database = sa.make_url(empty_url).database
+        sa.event.listen(sa.Engine, "after_cursor_execute", end)
+        try:
+            for target, least in ((("upgrade", "head"), 35), (("downgrade", "0001"), 15), (("upgrade", "head"), 30)):
+                seen.clear()
+                while True:
+                    with suppress(EndedError):
+                        alembic(empty_url, *target)
+                        break
+                assert len(seen) >= least
+        finally:
+            sa.event.remove(sa.Engine, "after_cursor_execute", end)
+        alembic(empty_url, "check")
+        make_rows(empty_url)
+        assert sql(empty_url, "SELECT name FROM deployment") == [("works_from",)]
+
+    @ON_MYSQL
+    def test_it_never_takes_another_applications_table_for_its_own(self, empty_url: str) -> None:
+        sql(empty_url, "CREATE TABLE outbox (id INTEGER)")
+        for _ in range(2):
+            with pytest.raises(sa.exc.OperationalError, match="outbox"):
+                alembic(empty_url, "upgrade", "head")
+        sql(empty_url, "DROP TABLE outbox")
+        alembic(empty_url, "upgrade", "head")
+        alembic(empty_url, "check")
+
+
+class EndedError(BaseException):
+    """The process is ended."""
 
 
 class TestNewerSchema:
