@@ -19,7 +19,7 @@ CREATE TABLE staged (
     line INTEGER PRIMARY KEY, target INTEGER, id INTEGER UNIQUE, username_key TEXT UNIQUE, email_key TEXT UNIQUE,
     fields BLOB NOT NULL, password TEXT
 );
-CREATE TABLE before (user_id INTEGER PRIMARY KEY, fields BLOB, version INTEGER);
+CREATE TABLE before (user_id INTEGER PRIMARY KEY, fields BLOB, version INTEGER, at TEXT);
 CREATE TABLE refused (line INTEGER PRIMARY KEY, username TEXT, email TEXT, reason TEXT);
 BEGIN;
 """  # a transaction that never ends: to end one for each row takes four times as long
@@ -86,14 +86,18 @@ class Staging:
 
     def remember(self, users: Iterable[Before]) -> None:
         """Keep what users were before they were changed, by a unit that may yet fail and run again."""
-        values = ((user_id, orjson.dumps(fields), version) for user_id, fields, version in users)
-        self._file.executemany("INSERT OR REPLACE INTO before VALUES (?, ?, ?)", values)
+        values = (
+            (user_id, orjson.dumps(fields), version, at.isoformat()) for user_id, fields, version, at in users
+        )
+        self._file.executemany("INSERT OR REPLACE INTO before VALUES (?, ?, ?, ?)", values)
 
     def before(self, user_ids: Iterable[int]) -> list[Before]:
         """Return what users were, of those that are changed already."""
         one = "SELECT * FROM before WHERE user_id = ?"
         found = [row for user_id in user_ids for row in self._file.execute(one, (user_id,))]
-        return [Before(user_id, _read(fields), version) for user_id, fields, version in found]
+        return [
+            Before(user_id, _read(fields), version, datetime.fromisoformat(at)) for user_id, fields, version, at in found
+        ]
 
     def count(self, *, new: bool | None = None, to_hash: bool = False) -> int:
         """Return the number of rows: all, those of new users or the others, or those with a password."""

@@ -1,6 +1,7 @@
 """Many users at once, by the word of the operator: found, made, changed, and that taken back."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import sqlalchemy
@@ -37,11 +38,12 @@ _REMOVE = sqlalchemy.delete(User).where(
 
 
 class Before(NamedTuple):
-    """What a user was before a change, of the fields that changed; `version` is the one that the change made."""
+    """What a user was before a change, of the fields that changed; the change made the version `version`, `at` a time."""
 
     user_id: int
     fields: dict[str, Any]
     version: int
+    at: datetime
 
 
 def keys(names: Mapping[str, Any]) -> dict[str, str]:
@@ -137,13 +139,14 @@ def remove(db: Session, users: Iterable[Mapping[str, Any]]) -> None:
 
 def change_back(db: Session, users: Iterable[Before]) -> None:
     """Give users the fields that they had before `change`, unless they were changed since."""
-    for user_id, fields, version in users:
-        same = (col(User.id) == user_id) & (col(User.version) == version)
+    for user_id, fields, version, at in users:
+        # If the change was not committed after all, another may have made the same version.
+        same = (col(User.id) == user_id) & (col(User.version) == version) & (col(User.updated_at) == at)
         db.connection().execute(sqlalchemy.update(User).where(same).values(**fields, version=version + 1))
 
 
 def _apply(db: Session, user: User, fields: Mapping[str, Any]) -> Before:
-    user_id = user.id or 0
+    user_id, at = user.id or 0, now()
     present = {"email_claimed": credentials.is_claim(user)}
     asked = {name: value for name, value in fields.items() if value != present.get(name, getattr(user, name, None))}
     columns = {**consequences(user, asked), **fields}
@@ -151,7 +154,7 @@ def _apply(db: Session, user: User, fields: Mapping[str, Any]) -> Before:
     differing = {name: value for name, value in columns.items() if getattr(user, name) != value}
     before = {name: getattr(user, name) for name in (*differing, "updated_at")}
     user.sqlmodel_update(differing)
-    user.updated_at, user.version = now(), user.version + 1
+    user.updated_at, user.version = at, user.version + 1
     rules.flush(db, user)
     told = {name: value for name, value in differing.items() if name in asked and name in _TOLD}
     announce_changes(db, user_id, OPERATOR, before, told)
@@ -159,4 +162,4 @@ def _apply(db: Session, user: User, fields: Mapping[str, Any]) -> Before:
         announce(db, PasswordChanged(user_id, OPERATOR))
     if not user.is_active or "hashed_password" in differing:
         sessions.end_all(db, user_id, "password changed" if user.is_active else "user deactivated")
-    return Before(user_id, before, user.version)
+    return Before(user_id, before, user.version, at)
