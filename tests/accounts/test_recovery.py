@@ -8,11 +8,13 @@ import sqlalchemy as sa
 
 from tests.accounts.conftest import Accounts
 from tests.support.answers import assert_invalid, assert_refused
+from tests.support.crowd import Call
 from tests.support.databases import ON_SQLITE
 from tests.support.events import events
 from tests.support.insides import OneTimeCode, now
 from tests.support.mail import text_of
 from tests.support.people import NEW_PASSWORD, PASSWORD, WRONG_PASSWORD
+from tests.support.users import deleted_meanwhile
 
 WRONG = "BBBB-BBBB"
 
@@ -42,6 +44,12 @@ class TestForgot:
         assert len(off.mails(f"{name}@example.com", "reset")) == 1
         waiting = "SELECT count(*) FROM outbox WHERE kind = 'reset_password' AND recipient IS NOT NULL"
         assert off.api.sql(waiting) == [(1,)]
+
+    def test_of_a_user_who_is_deleted_meanwhile_is_that_of_nobody(self, off: Accounts, name: str) -> None:
+        """S12."""
+        user_id = off.verified(name)["id"]
+        reply = deleted_meanwhile(off.api, user_id, Call("POST", "/password/forgot", json={"login": name}))
+        assert (reply.status, reply.body) == (202, off.post("/password/forgot", login=f"x{name}").json())
 
     def test_that_a_mail_was_asked_for_is_an_event_whoever_is_meant(self, off: Accounts, name: str) -> None:
         """S7: the event of nobody costs the database the same."""

@@ -8,9 +8,11 @@ import pytest
 
 from tests.accounts.conftest import Accounts, token_in
 from tests.support.answers import assert_refused
+from tests.support.crowd import Call
 from tests.support.databases import ON_SQLITE
 from tests.support.people import NEW_PASSWORD, PASSWORD, WRONG_PASSWORD
 from tests.support.processes import wait_until
+from tests.support.users import deleted_meanwhile
 
 WRONG = "BBBB-BBBB"
 
@@ -62,6 +64,13 @@ class TestVerify:
         assert_refused(on.post("/email/verify", login=name, code=code), "invalid_code")
 
     @ON_SQLITE
+    def test_of_a_user_who_is_deleted_meanwhile_is_refused(self, on: Accounts, name: str) -> None:
+        """S12."""
+        assert on.register(name).status_code == 201
+        actor = on.api.log_in(name)
+        reply = deleted_meanwhile(on.api, actor.id, Call("POST", "/email/verify/request", actor.token))
+        assert (reply.status, reply.body["code"]) == (401, "session_ended")
+
     def test_needs_no_setting_for_ones_own(self, off: Accounts, name: str) -> None:
         actor = off.api.new_actor(name)
         assert actor.user["email_verified_at"] is None

@@ -295,6 +295,17 @@ class TestPlace:
                 assert process.wait(60) == 0
             assert not Path(path).exists()
 
+    def test_that_another_process_has_taken_over_stays(self, url: str) -> None:
+        with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as successor:
+            path = f"{folder}/socket"
+            with serving_at(url, "--uds", path) as process:
+                wait_until(lambda: listens(path))
+                Path(path).unlink()
+                successor.bind(path)
+                process.terminate()
+                assert process.wait(60) == 0
+            assert Path(path).is_socket()
+
     def test_may_be_a_socket_that_outlives_the_service(self, url: str) -> None:
         """Who connects between two starts waits, and is answered by the second."""
         with socket.create_server(("127.0.0.1", free_port())) as listener:

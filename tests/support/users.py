@@ -1,10 +1,15 @@
 """Users as requests and answers show them."""
 
+import time
 from datetime import datetime, timedelta
 from typing import Any
 
+import sqlalchemy as sa
+
 from tests.support.client import Actor, Api
+from tests.support.crowd import Call, Crowd, Reply, Watch
 from tests.support.people import PASSWORD
+from tests.support.processes import wait_until
 
 PUBLIC = {"id", "username", "email", "age", "locale", "is_admin", "is_active", "created_at", "updated_at"}
 PUBLIC |= {"email_verified_at", "pending_email"}
@@ -72,3 +77,17 @@ def stored(api: Api) -> list[Any]:
 def tag_of(actor: Actor) -> str:
     tag: str = actor.get("/users/me").headers["ETag"]
     return tag
+
+
+def deleted_meanwhile(api: Api, user_id: int, call: Call) -> Reply:
+    """The answer to a request that finds a user there, whose deletion is committed while it waits for the row."""
+    crowd = Crowd(api.server, [call])
+    with api.server.engine.connect() as connection:
+        connection.execute(sa.text("DELETE FROM users WHERE id = :id"), {"id": user_id})
+        crowd.send()
+        with Watch(api.server) as live:
+            most = time.monotonic() + 2  # the service waits for 4 s
+            wait_until(lambda: len(live.seconds) > 30 or time.monotonic() > most)
+        connection.commit()
+    (reply,) = crowd.replies()
+    return reply

@@ -12,9 +12,10 @@ from tests.support.answers import assert_refused
 from tests.support.client import Api, client_of
 from tests.support.crowd import Call, at_once
 from tests.support.databases import ON_SQLITE
-from tests.support.people import ADMIN_PASSWORD, PASSWORD, WRONG_PASSWORD
+from tests.support.people import ADMIN_PASSWORD, NEW_PASSWORD, PASSWORD, WRONG_PASSWORD
 from tests.support.servers import Shared
 from tests.support.throttle import SLOTS, assert_locked, log_in, login_call, throttled, wrong_at_once
+from tests.support.users import deleted_meanwhile
 
 
 @pytest.fixture
@@ -110,6 +111,14 @@ class TestLogin:
         assert_locked(log_in(guarded, name))
         body = {"email": f"{name}@example.org", "current_password": PASSWORD}
         assert alice.patch("/users/me", json=body).status_code == 200
+
+    @pytest.mark.parametrize("current", [PASSWORD, "Wrong-Donkey-9"], ids=["right", "wrong"])
+    def test_of_a_user_who_is_deleted_meanwhile_proves_nothing(self, guarded: Api, name: str, current: str) -> None:
+        """S12."""
+        alice = guarded.new_actor(name)
+        body = {"password": NEW_PASSWORD, "current_password": current}
+        reply = deleted_meanwhile(guarded, alice.id, Call("PATCH", "/users/me", alice.token, body))
+        assert (reply.status, reply.body["code"]) == (401, "session_ended")
 
     def test_parallel_guesses_of_the_current_password_are_no_more_than_ten(self, guarded: Api, name: str) -> None:
         """S23."""

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from tests.support.client import Api
-from tests.support.crowd import Call, Reply, at_once
-from tests.support.people import PASSWORD
+from tests.support.client import Api, client_of
+from tests.support.crowd import Call, Crowd, Reply, at_once
+from tests.support.people import ADMIN_PASSWORD, NEW_PASSWORD, PASSWORD
+from tests.support.servers import serving
 
 
 class Snapshot:
@@ -63,6 +64,41 @@ class TestLastAdmin:
             return Call("DELETE", f"/users/{user_id}", token)
         change = {"is_admin": False} if way == "demote" else {"is_active": False}
         return Call("PUT", f"/users/{user_id}", token, json=change)
+
+
+@pytest.mark.slow
+class TestRevoked:
+    """S1: what waits for bcrypt when its caller is revoked is not done."""
+
+    @pytest.mark.parametrize(
+        ("how", "refusal"),
+        [({"is_active": False}, (401, "session_ended")), ({"is_admin": False}, (403, "not_enough_permissions"))],
+        ids=["deactivated", "demoted"],
+    )
+    def test_admin_makes_and_changes_nobody_any_more(
+        self, url: str, how: dict[str, bool], refusal: tuple[int, str]
+    ) -> None:
+        """S1."""
+        with (
+            serving(url, BCRYPT_ROUNDS="11", THROTTLE_ENABLED="false", FIRST_ADMIN_PASSWORD=ADMIN_PASSWORD) as server,
+            client_of(server) as api,
+        ):
+            evil, victim = api.new_actor("evil", is_admin=True), api.new_user("victim")
+            body = {"password": PASSWORD, "is_admin": True}
+            names = [f"back{number}" for number in range(6)]
+            calls = [
+                Call("POST", "/users", evil.token, {**body, "username": name, "email": f"{name}@example.com"})
+                for name in names
+            ]
+            change = {"password": NEW_PASSWORD, "email": "evil2@example.com"}
+            calls += [Call("PUT", f"/users/{victim['id']}", evil.token, change)] * 6
+            replies = Crowd(server, calls).send().replies()
+            first = next(replies)
+            assert api.admin.patch(evil.path, json=how).status_code == 200
+            told = [first, *replies]
+        refused = [reply for reply in told if reply.status >= 400]
+        assert {(reply.status, reply.body["code"]) for reply in refused} == {refusal}
+        assert len(refused) >= 4
 
 
 @pytest.mark.slow
