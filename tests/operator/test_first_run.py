@@ -1,14 +1,19 @@
 """The first start: real processes in fresh directories."""
 
 import re
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.support.alembic import sql
 from tests.support.commands import command
 from tests.support.people import ADMIN_PASSWORD, PASSWORD, bearer
-from tests.support.processes import refused_to_start
-from tests.support.servers import Server, serving
+from tests.support.processes import refused_to_start, wait_until
+from tests.support.schema import insert_admin, migration_lock, waiting_for_migration
+from tests.support.servers import Server, launched, serving
+from tests.support.tutorial import connected
 
 UVICORN = ("uvicorn", "userapi.main:app")
 MADE = re.compile(r"username: admin\n +password: (\w{16}) +\(shown this once\)\n")
@@ -135,6 +140,20 @@ class TestFirstAdmin:
             )
             assert "it serves" in done.stderr
             assert ("The first admin is made" in done.stdout) is made
+
+    @pytest.mark.parametrize("kind", ["mysql"], indirect=True)
+    def test_is_not_made_while_others_are_moved_in(self, url: str) -> None:
+        """R21: where `adopt` cannot hide it, the table of users is empty until they are in, under a lock."""
+        with ExitStack() as stack:
+            with migration_lock(url):
+                admin: Any = {"FIRST_ADMIN_USERNAME": "boss", "FIRST_ADMIN_EMAIL": "boss@example.com"}
+                server = stack.enter_context(launched(url, **admin, FIRST_ADMIN_PASSWORD=ADMIN_PASSWORD))
+                wait_until(lambda: waiting_for_migration(url) or sql(url, "SELECT id FROM users"))
+                with connected(url) as connection:
+                    insert_admin(connection)
+            server.wait()
+            assert "The first admin is made" not in server.text
+        assert sql(url, "SELECT username FROM users") == [("admin",)]
 
     @pytest.mark.parametrize("kind", ["postgresql", "mysql"], indirect=True)
     def test_without_password_a_server_database_starts_and_says_how_to_make_one(self, url: str) -> None:

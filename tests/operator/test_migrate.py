@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import pytest
@@ -10,9 +11,10 @@ import sqlalchemy as sa
 from tests.support.alembic import HEAD, REVISIONS, alembic, make_rows, sql, tables
 from tests.support.client import Api
 from tests.support.commands import command
-from tests.support.databases import ON_SQLITE, sync_engine
-from tests.support.insides import migrations
-from tests.support.processes import refused_to_start
+from tests.support.databases import ON_SQLITE, serializable, sync_engine
+from tests.support.insides import migrations, revisions
+from tests.support.processes import refused_to_start, run, wait_until
+from tests.support.schema import migration_lock, waiting_for_migration
 from tests.support.servers import serving
 
 ON_MYSQL = pytest.mark.parametrize("kind", ["mysql"], indirect=True, scope="session")
@@ -42,6 +44,18 @@ class TestMigrate:
             connection.rollback()
             assert migrations.is_ours(connection)
         engine.dispose()
+
+    @pytest.mark.parametrize("kind", ["postgresql"], indirect=True, scope="session")
+    def test_those_that_wait_for_another_see_what_it_did(self, empty_url: str) -> None:
+        """R10: also where a transaction sees, by the server's default, only what was so when it began."""
+        url = serializable(empty_url)
+        with ThreadPoolExecutor(3) as pool:
+            with migration_lock(url):
+                waiting = [pool.submit(run, "userapi", "migrate", url=url) for _ in range(3)]
+                wait_until(lambda: waiting_for_migration(url) == 3)
+            done = [each.result() for each in waiting]
+        assert [each.returncode for each in done] == [0] * 3, "".join(each.stderr for each in done)
+        assert sql(url, "SELECT version_num FROM alembic_version") == [(HEAD,)]
 
     @ON_SQLITE
     def test_schema_of_a_newer_version_is_refused_readably(self, url: str) -> None:
@@ -100,9 +114,9 @@ class TestNewerSchema:
     """R17: what a server does whose database was migrated by a newer version."""
 
     @staticmethod
-    def _at(url: str, works_from: str) -> None:
-        sql(url, "UPDATE alembic_version SET version_num = 'newer'")
-        sql(url, f"UPDATE deployment SET value = 'newer {works_from}' WHERE name = 'works_from'")
+    def _at(url: str, works_from: str, revision: str = "newer") -> None:
+        sql(url, f"UPDATE alembic_version SET version_num = '{revision}'")
+        sql(url, f"UPDATE deployment SET value = '{revision} {works_from}' WHERE name = 'works_from'")
 
     def test_on_which_this_version_works_is_served(self, url: str) -> None:
         """R17."""
@@ -114,6 +128,25 @@ class TestNewerSchema:
             assert "it serves" in done.stderr, done
         with serving(url) as server, server.client() as http:
             assert http.get("/health/ready").status_code == 200
+
+    def test_that_is_migrated_between_two_looks_is_served(self, url: str) -> None:
+        """R17: what is kept of one revision says nothing of another."""
+        self._at(url, HEAD)
+        engine = sync_engine(url, isolation_level="AUTOCOMMIT")
+        looks: list[str] = []
+
+        @sa.event.listens_for(engine, "after_cursor_execute")
+        def migrated(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+            if "alembic_version.version_num" in statement:
+                looks.append(statement)
+                if len(looks) == 1:
+                    self._at(url, HEAD, "newest")
+
+        with engine.connect() as connection:
+            found = revisions.find(connection)
+        engine.dispose()
+        assert (found.revision, found.works_from) == ("newest", HEAD)
+        assert revisions.works_on_newer(found)
 
     def test_on_which_it_does_not_work_is_refused(self, url: str) -> None:
         """R17."""

@@ -70,6 +70,12 @@ def new_database(kind: str, at: str | None = None) -> Iterator[str]:
             connection.execute(sa.text(f"DROP DATABASE {name}{force}"))
 
 
+def serializable(url: str) -> str:
+    """The URL of a database of PostgreSQL by which transactions are serializable unless they ask for less."""
+    options = {"options": "-c default_transaction_isolation=serializable"}
+    return sa.make_url(url).update_query_dict(options).render_as_string(hide_password=False)
+
+
 def sqlite_path(url: str) -> Path:
     return Path(re.sub(r"^sqlite:///", "", url))
 

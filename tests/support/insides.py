@@ -38,7 +38,7 @@ from userapi.models import (
 from userapi.notices.settings import NOTICES
 from userapi.proof import guards
 from userapi.proof.password_check import LoginFailed
-from userapi.schema import migrations
+from userapi.schema import locks, migrations, revisions
 from userapi.security import bcrypt_hash, foreign_hashes
 from userapi.security.counters import MOST, LocalCounters, SharedCounters
 from userapi.security.database_counters import DatabaseCounters
@@ -114,6 +114,7 @@ __all__ = [
     "issuer",
     "known_devices",
     "listen",
+    "locks",
     "mail_rules",
     "migrations",
     "now",
@@ -121,6 +122,7 @@ __all__ = [
     "outbox",
     "problems",
     "reads",
+    "revisions",
     "running",
     "server",
     "server_engine",

@@ -2,6 +2,10 @@
 
 import asyncio
 import tempfile
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -9,7 +13,7 @@ import bcrypt
 import sqlalchemy as sa
 
 from tests.support.databases import new_database, sync_engine
-from tests.support.insides import Database, Timestamp, migrations, now
+from tests.support.insides import Database, Timestamp, locks, migrations, now
 from tests.support.people import ADMIN_PASSWORD
 
 
@@ -64,6 +68,45 @@ def _upgrade(url: str) -> None:
         await database.close()
 
     asyncio.run(upgrade())
+
+
+@contextmanager
+def migration_lock(url: str) -> Iterator[None]:
+    """Inside, the lock of migrations is held, as by another process."""
+    held, done = threading.Event(), threading.Event()
+
+    def hold(_connection: sa.Connection) -> None:
+        held.set()
+        done.wait()
+
+    async def locked() -> None:
+        database = Database(url)
+        await locks.migrate(database, hold)
+        await database.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        holding = pool.submit(asyncio.run, locked())
+        holding.add_done_callback(lambda _: held.set())  # also if it fails
+        held.wait()
+        try:
+            yield
+        finally:
+            done.set()
+            holding.result()
+
+
+def waiting_for_migration(url: str) -> int:
+    """How many connections to a server wait for the lock of migrations of this database."""
+    engine = sync_engine(url, poolclass=sa.NullPool)
+    with engine.connect() as connection:
+        return int(connection.execute(sa.text(_WAITING[engine.dialect.name])).scalar_one())
+
+
+_WAITING = {
+    "postgresql": "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database"
+    " WHERE datname = current_database() AND locktype = 'advisory' AND NOT granted",
+    "mysql": "SELECT count(*) FROM information_schema.processlist WHERE db = database() AND state = 'User lock'",
+}
 
 
 def insert_admin(connection: sa.Connection) -> None:

@@ -8,12 +8,12 @@ import sqlalchemy as sa
 
 from tests.support import tutorial
 from tests.support.commands import command
-from tests.support.databases import ON_SQLITE
+from tests.support.databases import ON_SQLITE, serializable
 from tests.support.insides import Timestamp
 from tests.support.people import PASSWORD, bearer
 from tests.support.processes import refused_to_start
 from tests.support.servers import serving
-from tests.support.statements import failing_at
+from tests.support.statements import failing_at, watched
 from tests.support.tutorial import CREATED, HASH, USERS, connected, everything
 
 ON_MYSQL = pytest.mark.parametrize("kind", ["mysql"], indirect=True, scope="session")
@@ -116,6 +116,24 @@ class TestAdopt:
             kept = connection.execute(sa.text("SELECT id, nickname FROM users_before_adopt ORDER BY id")).all()
         assert kept == [(1, "Al"), (3, "Al"), (7, "Al")]
         assert [user["id"] for user in users(empty_url)] == [1, 3, 7]
+
+
+class TestBeside:
+    @pytest.mark.parametrize("kind", ["postgresql"], indirect=True, scope="session")
+    def test_user_committed_before_it_has_the_table_is_adopted(self, empty_url: str) -> None:
+        """R21: also where a transaction sees, by the server's default, only what was so when it began."""
+        tutorial.make(empty_url, USERS)
+        _, table = tutorial.tables()
+        carol = {"id": 9, "username": "carol", "email": "carol@example.com"}
+
+        def commit_one_more(statement: str) -> None:
+            if statement.startswith("LOCK TABLE users"):
+                tutorial.insert(empty_url, table, [carol])
+
+        with watched(before=commit_one_more):
+            done = command("adopt", url=serializable(empty_url))
+        assert (done.returncode, done.stdout) == (0, "4 users are adopted\n"), done
+        assert [user["id"] for user in users(empty_url)] == [1, 3, 7, 9]
 
 
 class TestRefused:

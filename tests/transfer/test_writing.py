@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 import subprocess
 import sys
 from typing import Any
@@ -20,11 +21,14 @@ from tests.support.users import stored
 COUNT = 500  # more than the first batches together
 
 
-def lines(count: int = COUNT, **fields: Any) -> str:
-    return "".join(
-        json.dumps({"username": f"user{n}", "email": f"user{n}@example.com", "hashed_password": "!"} | fields) + "\n"
-        for n in range(count)
-    )
+def lines(count: int = COUNT, first_id: int | None = None) -> str:
+    """Lines of JSON about so many users, with ids one after another if the first is given."""
+    rows: list[dict[str, Any]] = [
+        {"username": f"user{n}", "email": f"user{n}@example.com", "hashed_password": "!"} for n in range(count)
+    ]
+    if first_id is not None:
+        rows = [row | {"id": first_id + n} for n, row in enumerate(rows)]
+    return "".join(json.dumps(row) + "\n" for row in rows)
 
 
 class TestWhole:
@@ -53,6 +57,29 @@ class TestWhole:
         after = [row[1:] for row in api.sql("SELECT username, username, age, is_active FROM users ORDER BY id")]
         assert after == before
         assert api.admin.get(f"/users/{alice['id']}").json()["updated_at"] is None
+
+    @ON_SQLITE
+    def test_ctrl_c_during_a_commit_takes_back_what_that_commits(self, api: Api) -> None:
+        """Whoever waits for a commit is told that it is interrupted, and not whether it was committed."""
+        alice = api.new_user("alice", age=30)
+        pressed: list[str] = []
+
+        def press(statement: str) -> None:  # which is told to the command where it waits next: for the commit
+            if statement.startswith("UPDATE users") and not pressed:
+                pressed.append(statement)
+                signal.raise_signal(signal.SIGINT)
+
+        text = json.dumps({"username": "alice", "age": 77}) + "\n"
+        handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            with watched(before=press):
+                done = command("import", "-", "--update", stdin=text, url=api.server.url)
+        finally:
+            signal.signal(signal.SIGINT, handler)
+        assert (done.returncode, len(pressed)) == (1, 1)
+        found = api.admin.get(f"/users/{alice['id']}")
+        assert found.headers["ETag"] == '"3"'  # it was changed, and changed back
+        assert found.json() == alice
 
     @pytest.mark.parametrize("kind", ["sqlite", "postgresql"], indirect=True, scope="session")
     def test_killed_it_is_completed_by_running_it_again(self, api: Api) -> None:
@@ -101,6 +128,22 @@ class TestBeside:
         assert done.returncode == 0, done.stderr
         assert [count for count in there if 0 < count < COUNT]
         assert api.sql("SELECT count(*) FROM users") == [(1 + COUNT + len(reached),)]
+
+    def test_user_made_between_its_batches_gets_no_id_of_a_later_row(self, api: Api) -> None:
+        """And nobody else is there afterwards: on SQLite and MariaDB, somebody has the highest id for a moment."""
+        first = api.admin.id + 1
+        made: list[int] = []
+
+        def make_one_more(statement: str) -> None:  # on SQLite before the lock is taken, elsewhere while one is held
+            begins = statement.startswith("BEGIN IMMEDIATE" if api.kind == "sqlite" else "INSERT INTO users")
+            if begins and not made and api.sql("SELECT count(*) FROM users")[0][0] > 1:
+                made.append(api.new_user("newcomer")["id"])
+
+        with watched(before=make_one_more):
+            done = command("import", "-", stdin=lines(first_id=first), url=api.server.url)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert made[0] >= first + COUNT
+        assert api.sql("SELECT id FROM users ORDER BY id") == [(n,) for n in [*range(first - 1, first + COUNT), *made]]
 
     @ON_SQLITE
     def test_is_told_once(self, api: Api, caplog: pytest.LogCaptureFixture) -> None:

@@ -86,18 +86,14 @@ class Staging:
 
     def remember(self, users: Iterable[Before]) -> None:
         """Keep what users were before they were changed, by a unit that may yet fail and run again."""
-        values = (
-            (user_id, orjson.dumps(fields), version, at.isoformat()) for user_id, fields, version, at in users
-        )
+        values = ((user_id, orjson.dumps(fields), version, at.isoformat()) for user_id, fields, version, at in users)
         self._file.executemany("INSERT OR REPLACE INTO before VALUES (?, ?, ?, ?)", values)
 
     def before(self, user_ids: Iterable[int]) -> list[Before]:
         """Return what users were, of those that are changed already."""
         one = "SELECT * FROM before WHERE user_id = ?"
         found = [row for user_id in user_ids for row in self._file.execute(one, (user_id,))]
-        return [
-            Before(user_id, _read(fields), version, datetime.fromisoformat(at)) for user_id, fields, version, at in found
-        ]
+        return [Before(row[0], _read(row[1]), row[2], datetime.fromisoformat(row[3])) for row in found]
 
     def count(self, *, new: bool | None = None, to_hash: bool = False) -> int:
         """Return the number of rows: all, those of new users or the others, or those with a password."""

@@ -38,7 +38,7 @@ _REMOVE = sqlalchemy.delete(User).where(
 
 
 class Before(NamedTuple):
-    """What a user was before a change, of the fields that changed; the change made the version `version`, `at` a time."""
+    """What a user was before a change, of the fields that changed. The change was made `at` a time, and a `version`."""
 
     user_id: int
     fields: dict[str, Any]
