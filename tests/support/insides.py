@@ -35,6 +35,7 @@ from userapi.models import (
     canonical,
     now,
 )
+from userapi.moving import bulk
 from userapi.notices.settings import NOTICES
 from userapi.proof import guards
 from userapi.proof.password_check import LoginFailed
@@ -96,6 +97,7 @@ __all__ = [
     "admit_no_more",
     "announce",
     "bcrypt_hash",
+    "bulk",
     "canonical",
     "cli",
     "client_dependency",

@@ -1,5 +1,6 @@
 """An import is written beside a running service: whole or not at all, and without holding others up."""
 
+import asyncio
 import json
 import re
 import signal
@@ -8,11 +9,13 @@ import sys
 from typing import Any
 
 import pytest
+from sqlmodel import Session
 
 from tests.support.client import Api
 from tests.support.commands import command
 from tests.support.databases import ON_SQLITE
 from tests.support.events import events, named
+from tests.support.insides import Database, bulk
 from tests.support.people import PASSWORD
 from tests.support.processes import ROOT, environment, refused_to_start, wait_until
 from tests.support.statements import failing_at, watched
@@ -31,6 +34,10 @@ def lines(count: int = COUNT, first_id: int | None = None) -> str:
     return "".join(json.dumps(row) + "\n" for row in rows)
 
 
+class BrokenOffError(Exception):
+    """A commit has failed."""
+
+
 class TestWhole:
     def test_name_taken_meanwhile_takes_all_back(self, api: Api) -> None:
         """What was checked is not sure: the unique index decides."""
@@ -47,6 +54,26 @@ class TestWhole:
         assert made
         assert refused_to_start(done) == "user400: Username already registered"
         assert [row for row in stored(api) if row[0] != made[0]] == before
+
+    def test_what_others_changed_stays(self, api: Api) -> None:
+        """Also if a change of the import was not committed, and theirs made the same version."""
+        user = api.new_user("carol")
+
+        async def work() -> None:
+            database, before = Database(api.server.url), list[Any]()
+
+            def change(db: Session) -> None:
+                before.extend(bulk.change(db, {user["id"]: {"age": 5}}))
+                raise BrokenOffError
+
+            with pytest.raises(BrokenOffError):
+                await database.write(change)
+            assert api.admin.patch(f"/users/{user['id']}", json={"age": 9}).status_code == 200
+            await database.write(bulk.change_back, before)
+            await database.close()
+
+        asyncio.run(work())
+        assert api.admin.get(f"/users/{user['id']}").json()["age"] == 9
 
     def test_ctrl_c_takes_all_back(self, api: Api) -> None:
         alice = api.new_user("alice")
