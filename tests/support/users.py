@@ -79,15 +79,20 @@ def tag_of(actor: Actor) -> str:
     return tag
 
 
-def deleted_meanwhile(api: Api, user_id: int, call: Call) -> Reply:
-    """The answer to a request that finds a user there, whose deletion is committed while it waits for the row."""
+def changed_meanwhile(api: Api, call: Call, statement: str, **values: Any) -> Reply:
+    """The answer to a request that finds a row as it is, and waits for it while a statement on it is not committed."""
     crowd = Crowd(api.server, [call])
     with api.server.engine.connect() as connection:
-        connection.execute(sa.text("DELETE FROM users WHERE id = :id"), {"id": user_id})
+        connection.execute(sa.text(statement), values)
         crowd.send()
         with Watch(api.server) as live:
             most = time.monotonic() + 2  # the service waits for 4 s
-            wait_until(lambda: len(live.seconds) > 30 or time.monotonic() > most)
+            wait_until(lambda: len(live.seconds) > 50 or time.monotonic() > most)
         connection.commit()
     (reply,) = crowd.replies()
     return reply
+
+
+def deleted_meanwhile(api: Api, user_id: int, call: Call) -> Reply:
+    """The answer to a request that finds a user there, who is deleted while it waits for the row."""
+    return changed_meanwhile(api, call, "DELETE FROM users WHERE id = :id", id=user_id)

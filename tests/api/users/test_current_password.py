@@ -1,18 +1,15 @@
 """Changes of one's own account that need the current password."""
 
-import time
 from typing import Any
 
 import bcrypt
 import pytest
-import sqlalchemy as sa
 
 from tests.support.answers import assert_invalid, assert_refused
 from tests.support.client import Actor, Api
-from tests.support.crowd import Call, Crowd, Reply, Watch
+from tests.support.crowd import Call, Reply
 from tests.support.people import NEW_PASSWORD, PASSWORD
-from tests.support.processes import wait_until
-from tests.support.users import stored
+from tests.support.users import changed_meanwhile, stored
 
 METHODS = pytest.mark.parametrize("method", ["PUT", "PATCH"])
 GUARDED = pytest.mark.parametrize(
@@ -21,19 +18,11 @@ GUARDED = pytest.mark.parametrize(
 WRONG = ["", PASSWORD.lower(), NEW_PASSWORD, PASSWORD + "\0", PASSWORD + "x" * 80, "x" * 5000]
 
 
-def changed_meanwhile(api: Api, actor: Actor, method: str, change: str, new: str) -> Reply:
+def answer_after(api: Api, actor: Actor, method: str, change: str, new: str) -> Reply:
     """The answer to a user who sets `Third-Donkey-9`, and whose row changes between the proof and the writing."""
     body = {"password": "Third-Donkey-9", "email": "new@example.com", "current_password": PASSWORD}
-    crowd = Crowd(api.server, [Call(method, "/users/me", actor.token, json=body)])
-    with api.server.engine.connect() as connection:
-        connection.execute(sa.text(f"UPDATE users SET {change} WHERE id = :id"), {"new": new, "id": actor.id})
-        crowd.send()  # it finds the password right, and waits for the row
-        with Watch(api.server) as live:
-            most = time.monotonic() + 2  # the service waits for 4 s
-            wait_until(lambda: len(live.seconds) > 50 or time.monotonic() > most)
-        connection.commit()
-    (reply,) = crowd.replies()
-    return reply
+    call = Call(method, "/users/me", actor.token, json=body)
+    return changed_meanwhile(api, call, f"UPDATE users SET {change} WHERE id = :id", new=new, id=actor.id)
 
 
 class TestCurrentPassword:
@@ -130,12 +119,12 @@ class TestCurrentPassword:
         """S1, S15: who knew the old password changes nothing once there is a new one."""
         replaced = bcrypt.hashpw(NEW_PASSWORD.encode(), bcrypt.gensalt(4)).decode()
         printed = len(api.server.output)
-        reply = changed_meanwhile(api, alice, method, "hashed_password = :new", replaced)
+        reply = answer_after(api, alice, method, "hashed_password = :new", replaced)
         assert (reply.status, reply.body["code"]) == (400, "current_password_incorrect")
         assert not [line for line in api.server.output[printed:] if "login_failed" in line], "nothing was tried"
         assert api.log_in("alice", NEW_PASSWORD).user == alice.user
 
     @METHODS
     def test_username_that_comes_after_the_proof_counts(self, api: Api, alice: Actor, method: str) -> None:
-        reply = changed_meanwhile(api, alice, method, "username = :new, username_key = :new", "donkey")
+        reply = answer_after(api, alice, method, "username = :new, username_key = :new", "donkey")
         assert (reply.status, reply.body["code"]) == (422, "password_contains_username")
