@@ -11,6 +11,7 @@ from tests.support.client import Api, client_of
 from tests.support.crowd import Call, Crowd, Reply, at_once
 from tests.support.people import ADMIN_PASSWORD, NEW_PASSWORD, PASSWORD
 from tests.support.servers import serving
+from tests.support.users import changed_meanwhile
 
 
 class Snapshot:
@@ -99,6 +100,16 @@ class TestRevoked:
         refused = [reply for reply in told if reply.status >= 400]
         assert {(reply.status, reply.body["code"]) for reply in refused} == {refusal}
         assert len(refused) >= 4
+
+    @pytest.mark.parametrize(("method", "body"), [("DELETE", None), ("PATCH", {"age": 9})], ids=["delete", "change"])
+    def test_admin_does_nothing_after_waiting_for_a_row(self, api: Api, method: str, body: Any) -> None:
+        """S1."""
+        evil, victim = api.new_actor("evil", is_admin=True), api.new_user("victim")
+        call = Call(method, f"/users/{victim['id']}", evil.token, body)
+        revoked = "UPDATE users SET is_active = (id <> :evil) WHERE id IN (:evil, :victim)"
+        reply = changed_meanwhile(api, call, revoked, evil=evil.id, victim=victim["id"])
+        assert (reply.status, reply.body["code"]) == (401, "session_ended")
+        assert api.admin.get(f"/users/{victim['id']}").json()["age"] is None
 
 
 @pytest.mark.slow
