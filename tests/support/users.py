@@ -79,8 +79,11 @@ def tag_of(actor: Actor) -> str:
     return tag
 
 
-def changed_meanwhile(api: Api, call: Call, statement: str, **values: Any) -> Reply:
-    """The answer to a request that finds a row as it is, and waits for it while a statement on it is not committed."""
+def changed_meanwhile(api: Api, call: Call, statement: str, *, then: str | None = None, **values: Any) -> Reply:
+    """The answer to a request that finds a row as it is, and waits for it while a statement on it is not committed.
+
+    `then` is executed while it waits.
+    """
     crowd = Crowd(api.server, [call])
     with api.server.engine.connect() as connection:
         connection.execute(sa.text(statement), values)
@@ -88,6 +91,8 @@ def changed_meanwhile(api: Api, call: Call, statement: str, **values: Any) -> Re
         with Watch(api.server) as live:
             most = time.monotonic() + 2  # the service waits for 4 s
             wait_until(lambda: len(live.seconds) > 50 or time.monotonic() > most)
+        if then:
+            connection.execute(sa.text(then), values)
         connection.commit()
     (reply,) = crowd.replies()
     return reply

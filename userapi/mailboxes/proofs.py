@@ -10,8 +10,9 @@ from userapi.codes import rules as codes
 from userapi.codes.rules import Redeemed
 from userapi.errors import ApiError, ErrorCode, refuse
 from userapi.kit.web.client import Client
+from userapi.mailboxes import rules as mailboxes
 from userapi.models import MAX_EMAIL, Password, now
-from userapi.proof import guards
+from userapi.proof import credentials, guards
 from userapi.security import throttle
 from userapi.security.keyring import Keyring
 from userapi.users import rules as users
@@ -61,8 +62,12 @@ def redeem(db: Session, keyring: Keyring, purpose: str, proof: MailProof) -> Red
     What belongs to a user who is inactive is not good, either.
     """
     if proof.token:
+        found = codes.find(db.connection(), keyring, purpose, proof.token)
+        mailboxes.lock(db, found[0] if found else 0)
         redeemed = codes.redeem_token(db, keyring, purpose, proof.token)
     else:
+        named = credentials.find(db.connection(), proof.login or "")
+        mailboxes.lock(db, named.user_id if named else 0)
         redeemed = codes.redeem_code(db, keyring, purpose, proof.login or "", proof.code or "")
     return redeemed if redeemed is not None and redeemed.user.is_active else None
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import delete
+from sqlalchemy import ColumnElement, delete, or_
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
@@ -34,6 +34,18 @@ def verified_holder(db: Session, user: User | None) -> User | None:
     return db.exec(others.where(col(User.email_verified_at).is_not(None))).one_or_none()
 
 
+def lock(db: Session, user_id: int) -> None:
+    """Lock a user with whoever has or claims one of its addresses, in the order of ids: before a proof is redeemed.
+
+    Whoever verifies an address locks its rivals. Those who do so at once would wait for each other if each locked
+    itself first, and PostgreSQL takes a second to notice. 0 is nobody: the statements are the same.
+    """
+    addresses = db.exec(select(User.email, User.pending_email).where(User.id == user_id)).first() or ("", None)
+    rivals = select(User.id).where(_has_or_claims(*(address or "" for address in addresses))).limit(MOST_CLAIMS)
+    ids = {user_id, *db.exec(rivals.order_by(col(User.id)))}
+    db.exec(select(User.id).where(col(User.id).in_(ids)).order_by(col(User.id)).with_for_update()).all()
+
+
 def take(db: Session, user: User) -> None:
     """Give a user its address, whose mail it has just been proved to read.
 
@@ -44,7 +56,7 @@ def take(db: Session, user: User) -> None:
         ApiError: email_taken: another has verified it before.
         RunAgain: Another has taken it at this moment.
     """
-    others = select(User).where((col(User.email_key) == canonical(user.email)) | credentials.claims(user.email))
+    others = select(User).where(_has_or_claims(user.email))
     for other in db.exec(others.where(User.id != user.id).order_by(col(User.id)).limit(MOST_CLAIMS).with_for_update()):
         if canonical(other.email) == canonical(user.email):
             _displace(db, other, user)
@@ -69,6 +81,11 @@ def set_password(db: Session, user: User, new: NewPassword) -> None:
     refuse(guessable(new.password, user.username, user.email))
     user.hashed_password, user.pending_email = new.hashed_password, None
     sessions.end_all(db, user.id or 0, "password reset")
+
+
+def _has_or_claims(*addresses: str) -> ColumnElement[bool]:
+    keys = [canonical(address) for address in addresses]
+    return or_(col(User.email_key).in_(keys), *(credentials.claims(address) for address in addresses))
 
 
 def _displace(db: Session, other: User, by: User) -> None:
