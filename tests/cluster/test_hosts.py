@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 
 import pytest
+import sqlalchemy as sa
 
 from tests.support.answers import assert_refused
 from tests.support.client import Api
 from tests.support.clusters import HAProxy, replicated, url_of
 from tests.support.crowd import Call, at_once
-from tests.support.databases import ON_SQLITE, skip_without, url_at
+from tests.support.databases import ON_SQLITE, skip_without, sync_engine, url_at
 from tests.support.faults import LOGIN
 from tests.support.insides import Database, DatabaseCounters
 from tests.support.people import PASSWORD, WRONG_PASSWORD
@@ -118,6 +119,26 @@ class TestSharedBudgets:
             assert await other.add("users/1", 60) == 1
             assert 50 < await one.left("users/1", 1) <= 60
             await asyncio.gather(*(database.close() for database in databases))
+
+        asyncio.run(counted())
+
+    def test_counter_that_begins_anew_is_not_forgotten(self, url: str, kind: str) -> None:
+        """S7, R14: another had found its time over, and was about to forget it."""
+        if kind == "sqlite":
+            pytest.skip("SQLite has one writer at a time")
+        engine = sync_engine(url, poolclass=sa.NullPool)
+
+        async def counted() -> None:
+            counters = DatabaseCounters(database := Database(url))
+            assert await counters.add("users/1", 0.001) == 1
+            with engine.begin() as other:
+                other.execute(sa.text("UPDATE throttle_counters SET many = 5, ends = ends + 60000"))
+                forgetting = asyncio.ensure_future(counters.add("users/2", 60))
+                done, _ = await asyncio.wait({forgetting}, timeout=1)
+                assert not done
+            assert await forgetting == 1
+            assert await counters.left("users/1", 5) > 0
+            await database.close()
 
         asyncio.run(counted())
 

@@ -76,7 +76,8 @@ def _clear(db: Session, key: str) -> None:
 def _forget_some(db: Session, now: ColumnElement[int]) -> None:
     over = select(ThrottleCounter.key).where(col(ThrottleCounter.ends) <= now).limit(CLEANUP)
     if keys := db.exec(over).all():
-        db.exec(delete(ThrottleCounter).where(col(ThrottleCounter.key).in_(keys)))
+        # Looked at again: another may have begun one anew meanwhile.
+        db.exec(delete(ThrottleCounter).where(col(ThrottleCounter.key).in_(keys), col(ThrottleCounter.ends) <= now))
 
 
 def _now(connection: Connection) -> ColumnElement[int]:
