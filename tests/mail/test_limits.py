@@ -1,13 +1,15 @@
 """How often mails are sent that somebody asks for, and that nobody can tell from it who has an account."""
 
+import asyncio
 from datetime import timedelta
 from functools import partial
 
+import pytest
 import sqlalchemy as sa
 from sqlmodel import Session, select
 
 from tests.mail.test_codes import KEYRING, at_once, by_token, issue, on, statements
-from tests.support.databases import ON_SQLITE
+from tests.support.databases import ON_SQLITE, sync_engine
 from tests.support.insides import Database, MailClient, MailContext, OutboxMail, User, mail_rules
 
 HERE = MailContext(KEYRING)
@@ -95,6 +97,25 @@ class TestNetwork:
                 await database.write(ask, known=False, context=here)
             assert len(await database.write(rows)) == 41
             await other.close()
+
+        on(url, work)
+
+    def test_who_waits_for_a_user_holds_up_nobody(self, url: str, kind: str) -> None:
+        """R11: others who have the user's row may wait for that of the network."""
+        if kind == "sqlite":
+            pytest.skip("SQLite has no locks of rows")
+        context = HERE._replace(network="192.0.2.1")
+
+        async def work(database: Database) -> None:
+            assert await database.write(ask, context=context)
+            engine = sync_engine(url, poolclass=sa.NullPool)
+            with engine.connect() as holder:
+                holder.execute(sa.text("SELECT id FROM users FOR UPDATE"))
+                waiting = asyncio.ensure_future(database.write(ask, kind="other", context=context))
+                done, _ = await asyncio.wait({waiting}, timeout=1)
+                assert not done
+                assert holder.execute(sa.text("SELECT asked FROM mail_clients FOR UPDATE NOWAIT")).all() == [(1,)]
+            assert await waiting
 
         on(url, work)
 

@@ -26,7 +26,7 @@ class AllSessionsEnded(Announcement):
 
 def end_everybodys(db: Session, most: int) -> int:
     """End so many sessions, whosever they are; return how many there were. Repeated until there is none."""
-    some = db.exec(select(LoginSession.id).order_by(col(LoginSession.id)).limit(most)).all()
+    some = db.exec(select(LoginSession.id).order_by(col(LoginSession.id)).limit(most).with_for_update()).all()
     if some:
         db.exec(delete(LoginSession).where(col(LoginSession.id) <= some[-1]))
         announce(db, AllSessionsEnded(len(some)))

@@ -109,13 +109,13 @@ def send_again(db: Session) -> int:
 
 
 def clean(db: Session) -> None:
-    """Forget mails, codes and counts that nobody needs any more."""
+    """Forget counts, codes and mails that nobody needs any more, in the order in which others lock them."""
     at = now()
     done = col(OutboxMail.due_at).is_(None)
     kept = col(OutboxMail.error).is_not(None) & (col(OutboxMail.created_at) > at - KEPT_GIVEN_UP)
-    db.exec(delete(OutboxMail).where(done, col(OutboxMail.created_at) < at - KEPT, ~kept))
-    db.exec(delete(OneTimeCode).where(col(OneTimeCode.expires_at) < at - KEPT))
     db.exec(delete(MailClient).where(col(MailClient.since) < at - KEPT))
+    db.exec(delete(OneTimeCode).where(col(OneTimeCode.expires_at) < at - KEPT))
+    db.exec(delete(OutboxMail).where(done, col(OutboxMail.created_at) < at - KEPT, ~kept))
 
 
 def _still(db: Session, claimed: OutboxMail) -> OutboxMail | None:

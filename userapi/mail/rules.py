@@ -103,9 +103,9 @@ def send_code(
     and `minutes` (its lifetime); `to` and `details` are as for `enqueue`, `data` and `bound` as for
     `codes.issue`.
     """
+    addressee = user if may_get(db, user, kind, ASKED_FOR) else None  # users are locked before their network
     if context.network is not None and not _count(db, context.network):
         return False
-    addressee = user if may_get(db, user, kind, ASKED_FOR) else None
     issued = codes.issue(db, context.keyring, kind, addressee, lifetime, data=data, bound=bound)
     shown = {**(details or {}), "minutes": int(lifetime.total_seconds() // 60)}
     sealed = context.keyring.seal(json.dumps(issued._asdict()))

@@ -34,14 +34,15 @@ def verified_holder(db: Session, user: User | None) -> User | None:
     return db.exec(others.where(col(User.email_verified_at).is_not(None))).one_or_none()
 
 
-def lock(db: Session, user_id: int) -> None:
-    """Lock a user with whoever has or claims one of its addresses, in the order of ids: before a proof is redeemed.
+def lock(db: Session, user_id: int, *others: str) -> None:
+    """Lock a user with whoever has or claims one of its addresses or of these `others`, in the order of ids.
 
-    Whoever verifies an address locks its rivals. Those who do so at once would wait for each other if each locked
-    itself first, and PostgreSQL takes a second to notice. 0 is nobody: the statements are the same.
+    It comes before a proof is redeemed: whoever verifies an address locks its rivals. Those who do so at once would
+    wait for each other if each locked itself first, and PostgreSQL takes a second to notice. 0 is nobody: the
+    statements are the same.
     """
-    addresses = db.exec(select(User.email, User.pending_email).where(User.id == user_id)).first() or ("", None)
-    rivals = select(User.id).where(_has_or_claims(*(address or "" for address in addresses))).limit(MOST_CLAIMS)
+    own = db.exec(select(User.email, User.pending_email).where(User.id == user_id)).first() or ("", None)
+    rivals = select(User.id).where(_has_or_claims(*(address or "" for address in own), *others)).limit(MOST_CLAIMS)
     ids = {user_id, *db.exec(rivals.order_by(col(User.id)))}
     db.exec(select(User.id).where(col(User.id).in_(ids)).order_by(col(User.id)).with_for_update()).all()
 

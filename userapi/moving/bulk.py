@@ -11,7 +11,7 @@ from sqlmodel import Session, col, func, select
 
 from userapi.errors import ApiError, ErrorCode
 from userapi.kit.announcements import announce
-from userapi.kit.database import AskAfterRollback
+from userapi.kit.database import AskAfterRollback, RunAgain
 from userapi.models import LOCKED_USER, User, UserUpdate, canonical, now
 from userapi.proof import credentials
 from userapi.sessions import rules as sessions
@@ -116,14 +116,16 @@ def change(db: Session, changes: Mapping[int, Mapping[str, Any]]) -> list[Before
 
     Raises:
         ApiError: user_not_found, last_admin, username_taken, email_taken.
+        RunAgain: A user was made an admin meanwhile.
     """
-    losing = sorted(user_id for user_id, fields in changes.items() if False in map(fields.get, PRIVILEGES))
-    for user_id in losing:
-        rules.lock(db, user_id, None, may_lose_admin=True)
+    losing = {user_id for user_id, fields in changes.items() if False in map(fields.get, PRIVILEGES)}
+    guarded = rules.guard_admins(db, losing)
     locked = select(User).where(col(User.id).in_(changes)).order_by(col(User.id)).with_for_update()
     users = db.exec(locked).all()
     if len(users) < len(changes):
         raise ApiError(ErrorCode.USER_NOT_FOUND)
+    if not guarded and any(user.id in losing and rules.is_active_admin(user) for user in users):
+        raise RunAgain
     before = [_apply(db, user, changes[user.id or 0]) for user in users]
     for user in users:
         if user.id in losing and not rules.is_active_admin(user):

@@ -156,7 +156,7 @@ async def change(database: Database, work: Callable[[Connection], R]) -> R:
             return await locks.migrate(database, work)
         except OperationalError as error:
             # PostgreSQL has undone all; on MySQL, which cannot, each statement is tried again by itself (see `env.py`).
-            if getattr(error.orig, "sqlstate", None) != "55P03" or time.monotonic() > deadline:
+            if getattr(error.orig, "sqlstate", None) not in {"55P03", "40P01"} or time.monotonic() > deadline:
                 raise
             log.warning("a table is locked by others: the migration tries again")
         await asyncio.sleep(LOCK_PAUSE)

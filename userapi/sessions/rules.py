@@ -160,7 +160,7 @@ def log_out(db: Session, claims: Claims) -> None:
 def end_all(db: Session, user_id: int, reason: str, *, keep: int | None = None) -> None:
     """End the user's login sessions, but for the one with the id `keep`. The reason is for the log."""
     ids = select(LoginSession.id).where(LoginSession.user_id == user_id).order_by(col(LoginSession.id))
-    ended = [session_id for session_id in db.exec(ids) if session_id != keep]
+    ended = [session_id for session_id in db.exec(ids.with_for_update()) if session_id != keep]
     _end(db, user_id, ended, SessionRevoked(user_id, reason, sessions=_listed(ended), kept=keep))
 
 

@@ -143,9 +143,7 @@ def lock(db: Session, user_id: int, version: Version, *, may_lose_admin: bool) -
         ApiError: user_not_found; precondition_failed, when the user's version is not among those asked for.
         RunAgain: The user was made an admin meanwhile.
     """
-    guarded = may_lose_admin and db.exec(select(User.id).where(User.id == user_id, _ACTIVE_ADMIN)).first() is not None
-    if guarded:
-        _guard_admins(db)
+    guarded = may_lose_admin and guard_admins(db, [user_id])
     user = _locked(db, _LOCK_BY_ID, user_id=user_id)
     require_asked(user.id, user_id)
     if may_lose_admin and is_active_admin(user) and not guarded:
@@ -155,11 +153,17 @@ def lock(db: Session, user_id: int, version: Version, *, may_lose_admin: bool) -
     return user
 
 
-def _guard_admins(db: Session) -> None:
-    """Write the one row that every loss of an admin writes: one such unit at a time, on all nodes of a cluster.
+def guard_admins(db: Session, losing: Collection[int]) -> bool:
+    """Write the guard of the admins if one of the users with these ids is an active admin; tell whether one is.
 
-    Locks of the admins' own rows would do on one server; on a cluster each node has its own.
+    It is the one row that every loss of an admin writes: one such unit at a time, on all nodes of a cluster. Locks of
+    the admins' own rows would do on one server; on a cluster each node has its own.
+
+    Raises:
+        RunAgain: Another has made the row at this moment.
     """
+    if db.exec(select(User.id).where(col(User.id).in_(losing), _ACTIVE_ADMIN).limit(1)).first() is None:
+        return False
     new = secrets.token_hex(8)  # a row that stays the same counts as not written
     guard = sqlalchemy.update(Deployment).where(col(Deployment.name) == "admins").values(value=new)
     if not db.exec(guard).rowcount:
@@ -167,7 +171,8 @@ def _guard_admins(db: Session) -> None:
         try:
             db.flush()
         except IntegrityError as error:
-            raise RunAgain from error  # another was faster
+            raise RunAgain from error
+    return True
 
 
 def lock_named(db: Session, username: str) -> LockedUser:

@@ -99,7 +99,9 @@ def undo(db: Session, keyring: Keyring, token: str) -> bool:
     """
     purpose, secret = _split(token)
     found = codes.find(db.connection(), keyring, purpose, secret)
-    mine = select(OneTimeCode.created_at).where(OneTimeCode.user_id == (found[0] if found else 0))
+    user_id, email = found or (0, None)
+    mailboxes.lock(db, user_id, email or "")
+    mine = select(OneTimeCode.created_at).where(OneTimeCode.user_id == user_id)
     sent_at = db.exec(mine.where(OneTimeCode.purpose == purpose)).first()
     redeemed = codes.redeem_token(db, keyring, purpose, secret)
     if redeemed is None or sent_at is None:
@@ -120,8 +122,8 @@ def _ask(db: Session, context: Context, user: User) -> None:
     if user.email_verified_at is not None:
         return
     holder = mailboxes.verified_holder(db, user)
-    send_code(db, context, VERIFY, None if holder else user, LIFETIME)
     told = holder if may_get(db, holder, REGISTERED, ASKED_FOR) else None
+    send_code(db, context, VERIFY, None if holder else user, LIFETIME)
     enqueue(db, REGISTERED, told)
 
 
