@@ -99,7 +99,7 @@ class TestSharedBudgets:
             assert answers("bob", WRONG_PASSWORD) == [401, 429]
             assert answers("bob", PASSWORD) == [429, 429]
             assert not any("throttle storage unavailable" in host.text for host in hosts)
-            assert [host.stop(10) for host in hosts] == [0, 0]
+            assert [host.stop(25) for host in hosts] == [0, 0]
 
     def test_counters_in_the_database_count_right(self, url: str) -> None:
         """R14: by many at once, and anew when their time is over."""

@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,10 +53,10 @@ class Load:
 
     def _run(self, number: int) -> None:
         kept = HTTPConnection(self._address, timeout=30)
-        turn = 0
+        turn, answered_at = 0, 0.0
         while not self._done.wait(0.01):
             turn += 1
-            if number % 2:
+            if number % 2 or time.monotonic() - answered_at > 0.5:  # the machine is busy: a worker may have left
                 kept.close()
             try:
                 status: int | str = self._ask(kept, turn, number)
@@ -67,6 +68,7 @@ class Load:
                 except (OSError, HTTPException) as error:
                     status = repr(error)
             self.statuses[status] += 1
+            answered_at = time.monotonic()
         kept.close()
 
     def _ask(self, connection: HTTPConnection, turn: int, number: int) -> int:

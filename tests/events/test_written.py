@@ -142,7 +142,7 @@ class TestOfLogins:
             return [event for event in events(api.admin, name="login_failed") if event["user_id"] == user_id]
 
         wait_until(lambda: sum(event["details"]["count"] for event in failures(alice["id"])) == 5)
-        wait_until(lambda: sum(event["details"]["count"] for event in failures(None)) == 2)
+        wait_until(lambda: sum(event["details"]["count"] for event in failures(None)) >= 2)  # or of a test before
         for event in [*failures(alice["id"]), *failures(None)]:
             assert (event["address"], event["actor_id"]) == ("127.0.0.1", None)
             assert (instant(event["at"]).second, instant(event["at"]).microsecond) == (0, 0)

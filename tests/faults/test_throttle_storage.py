@@ -93,7 +93,7 @@ class TestSharedStorage:
         with throttled(url, THROTTLE_STORAGE_URL=shared_storage.url) as api:
             for _ in range(5):
                 log_in(api, "alice", WRONG_PASSWORD)
-            assert api.server.stop(10) == 0  # soon, as all its connections are closed
+            assert api.server.stop(25) == 0  # soon, as all its connections are closed
         with throttled(url, THROTTLE_STORAGE_URL=shared_storage.url) as api:
             assert_locked(log_in(api, "alice"))
 

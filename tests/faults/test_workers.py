@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from http.client import HTTPConnection, HTTPException
@@ -89,7 +90,10 @@ class Callers:
 
     def _run(self, keep: bool) -> None:
         with closing(HTTPConnection(self._address, timeout=60)) as connection:
+            answered_at = 0.0
             while not self._done.is_set():
+                if time.monotonic() - answered_at > 0.5:  # the machine is busy: a worker may have left meanwhile
+                    connection.close()
                 try:
                     if connection.sock is None:
                         connection.connect()
@@ -104,6 +108,7 @@ class Callers:
                     answer.read()
                     assert answer.status == 200
                     self.answered += 1
+                    answered_at = time.monotonic()
                 except (OSError, HTTPException, AssertionError) as error:
                     self.failed.append(repr(error))
                     connection.close()

@@ -50,7 +50,7 @@ def test_the_service_does_what_its_document_says(kind: str, url: str, role: str,
             cwd=tmp_path,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=900,
             check=False,
         )
     assert tried.returncode == 0, tried.stdout + tried.stderr

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from tests.support.databases import sync_engine
 from tests.support.processes import children, free_port
 
-START_SECONDS = 60
+START_SECONDS = 180
 
 
 class AbsentError(Exception):

@@ -18,8 +18,10 @@ from tests.support.forks import Forked
 ROOT = Path(__file__).parent.parent.parent
 SECRET_KEY = hashlib.sha256(b"for tests only").hexdigest()  # the same in all processes of a run
 
-# Processes that run tests at the same time begin far from each other.
-_PORTS = (10_000 + number % 22_000 for number in count(389 * os.getpid()))
+# Each worker of pytest-xdist has ports of its own, up to 32,000; processes that are none share the last of ten parts.
+_PART = int(os.environ.get("PYTEST_XDIST_WORKER", "gw9").removeprefix("gw")) % 10
+_PORTS = range(10_000 + 2_200 * _PART, 10_000 + 2_200 * (_PART + 1))
+_NUMBERS = count(389 * os.getpid())
 
 Finished = subprocess.CompletedProcess[str]
 Process = subprocess.Popen[str] | Forked
@@ -86,7 +88,8 @@ def refused_to_start(finished: Finished) -> str:
 
 def free_port() -> int:
     """Return a port that nobody listens on, of those that the system gives to no client."""
-    for port in _PORTS:
+    for number in _NUMBERS:
+        port = _PORTS[number % len(_PORTS)]
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port

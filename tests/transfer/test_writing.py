@@ -110,7 +110,7 @@ class TestWhole:
 
     @pytest.mark.parametrize("kind", ["sqlite", "postgresql"], indirect=True, scope="session")
     def test_killed_it_is_completed_by_running_it_again(self, api: Api) -> None:
-        text = lines(6_000)
+        text = lines(20_000)
         process = subprocess.Popen(
             [sys.executable, "-m", "userapi", "import", "-"],
             env=environment(api.server.url),
@@ -126,13 +126,13 @@ class TestWhole:
         process.kill()
         process.wait()
         [(there,)] = api.sql("SELECT count(*) FROM users")
-        assert there < 6_001
+        assert there < 20_001
         done = command("import", "-", stdin=text, url=api.server.url)
         assert done.returncode == 0
         [(new, same)] = re.findall(r"Users: (\d+) new, 0 changed, (\d+) there already, 0 refused\n", done.stdout)
-        assert int(new) + int(same) == 6_000
+        assert int(new) + int(same) == 20_000
         assert int(same) >= there - 1  # a commit that was under way may have come through
-        assert api.sql("SELECT count(*), count(DISTINCT username_key) FROM users") == [(6_001, 6_001)]
+        assert api.sql("SELECT count(*), count(DISTINCT username_key) FROM users") == [(20_001, 20_001)]
 
 
 class TestBeside:

@@ -86,13 +86,13 @@ class TestRevoked:
         ):
             evil, victim = api.new_actor("evil", is_admin=True), api.new_user("victim")
             body = {"password": PASSWORD, "is_admin": True}
-            names = [f"back{number}" for number in range(6)]
+            names = [f"back{number}" for number in range(12)]
             calls = [
                 Call("POST", "/users", evil.token, {**body, "username": name, "email": f"{name}@example.com"})
                 for name in names
             ]
             change = {"password": NEW_PASSWORD, "email": "evil2@example.com"}
-            calls += [Call("PUT", f"/users/{victim['id']}", evil.token, change)] * 6
+            calls += [Call("PUT", f"/users/{victim['id']}", evil.token, change)] * 12
             replies = Crowd(server, calls).send().replies()
             first = next(replies)
             assert api.admin.patch(evil.path, json=how).status_code == 200

@@ -29,7 +29,7 @@ class TestHead:
 
     def _is_cut(self, api: Api, start: bytes, more: bytes) -> bool:
         host, port = api.server.base_url.removeprefix("http://").split(":")
-        with socket.create_connection((host, int(port)), timeout=5) as client:
+        with socket.create_connection((host, int(port)), timeout=30) as client:
             try:
                 client.sendall(start)
                 for _ in range(20):

@@ -13,7 +13,7 @@ from sqlmodel import Session
 
 from tests.support.databases import new_database, sync_engine
 from tests.support.faults import Counted
-from tests.support.insides import Database, DatabaseUnavailable
+from tests.support.insides import Database, DatabaseUnavailable, server
 from tests.support.private_databases import PrivateServer
 from tests.support.processes import wait_until
 from tests.support.proxy import Proxy
@@ -24,8 +24,9 @@ class TestUnitsOfWork:
     """R6, R11: what `Database` does about a unit that failed."""
 
     @pytest.fixture
-    def counters(self, private_server: PrivateServer) -> Iterator[sa.Engine]:
-        """A database with a table of two counters at 0."""
+    def counters(self, private_server: PrivateServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[sa.Engine]:
+        """A database with a table of two counters at 0; units have all the time they need."""
+        monkeypatch.setattr(server, "UNIT_SECONDS", 60)
         with new_database(private_server.kind, private_server.url) as url:
             engine = sync_engine(url, poolclass=sa.NullPool)
             with engine.begin() as connection:
@@ -79,6 +80,7 @@ class TestUnitsOfWork:
         async def run() -> None:
             database = Database(counters.url)
             try:
+                await asyncio.gather(*(database.read(lambda _: None) for _ in range(10)))  # which makes connections
                 await asyncio.gather(*(client(database, number) for number in range(len(served))))
             finally:
                 await database.close()
