@@ -15,7 +15,7 @@ from tests.support.servers import serving
 
 pytestmark = pytest.mark.alone
 
-COUNT = 30
+COUNT = 20
 TRIES = 4  # of the measurement: other load on the machine must not fail it, a difference would each time
 
 
@@ -31,7 +31,7 @@ def settings(tmp_path: Any) -> dict[str, str]:
 
 
 def assert_alike(api: Api, cases: list[Callable[[int], tuple[str, dict[str, str]]]]) -> None:
-    """Check that the medians of 30 requests of each case, made in turn, are within 20 % of each other.
+    """Check that the medians of 20 requests of each case, made in turn, are within 20 % of each other.
 
     The mail of one is sent before the next, which may else wait for that. What the service does when it has sent one
     the next may wait for all the same, so in each round they come in another order. And whoever comes after a pause, as

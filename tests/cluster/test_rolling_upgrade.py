@@ -54,7 +54,7 @@ class Load:
     def _run(self, number: int) -> None:
         kept = HTTPConnection(self._address, timeout=30)
         turn, answered_at = 0, 0.0
-        while not self._done.wait(0.01):
+        while not self._done.wait(0.04):
             turn += 1
             if number % 2 or time.monotonic() - answered_at > 0.5:  # the machine is busy: a worker may have left
                 kept.close()

@@ -37,7 +37,7 @@ class TestLoginFlood:
 class TestFlood:
     """S28."""
 
-    RATE, SECONDS = 40, 8  # requests a second of one address, for so many seconds
+    RATE, SECONDS = 40, 5  # requests a second of one address, for so many seconds
 
     @ON_SQLITE
     @pytest.mark.parametrize("of", ["right", "wrong", "register"])

@@ -17,7 +17,7 @@ from tests.bench.__main__ import bench as command
 from tests.bench.operations import OURS, TITLES, TUTORIAL
 from tests.bench.peers import comparison
 from tests.bench.peers.peer import HERE as PEERS
-from tests.support.databases import skip_without
+from tests.support.databases import IF_THOROUGH, skip_without
 from tests.support.installed import programs
 from tests.support.processes import ROOT, environment
 
@@ -80,6 +80,7 @@ def test_measures_every_operation_without_errors(tmp: Path, tmp_path: Path) -> N
     assert ElementTree.parse(tmp_path / "chart.svg").getroot().tag.endswith("svg")
 
 
+@IF_THOROUGH
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", [("--sweep=1,3",), ("--scale=20,40",)])
 def test_tells_how_costs_grow(tmp: Path, mode: tuple[str, ...]) -> None:
@@ -100,6 +101,7 @@ def peers() -> None:
             skip_without("peers", str(error))
 
 
+@IF_THOROUGH
 @pytest.mark.slow
 @pytest.mark.usefixtures("peers")
 def test_measures_peers_in_what_they_offer_without_errors(tmp: Path, tmp_path: Path) -> None:

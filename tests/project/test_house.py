@@ -60,8 +60,14 @@ class TestDependencies:
         assert asyncio.run(self.replaced()) == "192.0.2.7"
 
 
+@pytest.fixture
+def mypy_cache(pytestconfig: pytest.Config) -> str:
+    """What mypy has found out about the libraries, which takes it most of its time."""
+    return str(pytestconfig.cache.mkdir("mypy_house"))
+
+
 class TestTypes:
-    def test_misspelt_column_or_function_fails_mypy(self, tmp_path: Path) -> None:
+    def test_misspelt_column_or_function_fails_mypy(self, tmp_path: Path, mypy_cache: str) -> None:
         (tmp_path / "misspelt.py").write_text(MISSPELT)
         command = [
             sys.executable,
@@ -69,7 +75,7 @@ class TestTypes:
             "mypy",
             "--strict",
             "--cache-dir",
-            str(tmp_path),
+            mypy_cache,
             str(tmp_path / "misspelt.py"),
         ]
         environment = {"MYPYPATH": str(ROOT), "PATH": os.environ["PATH"]}
@@ -85,7 +91,9 @@ class TestCapability:
         [(["registration"], "RegistrationSettings"), (["events", "activity"], "EventSettings")],
         ids=["registration", "events"],
     )
-    def test_is_a_folder_that_can_be_deleted(self, gone: list[str], settings: str, tmp_path: Path) -> None:
+    def test_is_a_folder_that_can_be_deleted(
+        self, gone: list[str], settings: str, tmp_path: Path, mypy_cache: str
+    ) -> None:
         """Without its folder and what names it in the one list, the rest serves and its types are sound."""
         for name in ("userapi", "alembic"):
             shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -96,8 +104,7 @@ class TestCapability:
         listed = tmp_path / "userapi" / "capabilities.py"
         lines = listed.read_text().replace(f"{settings}, ", "").splitlines(keepends=True)
         listed.write_text("".join(line for line in lines if not any(name in line.lower() for name in gone)))
-        cache = str(tmp_path / "cache")
-        for command in (["mypy", "--strict", "--cache-dir", cache, "userapi"], ["userapi", "migrate"]):
+        for command in (["mypy", "--strict", "--cache-dir", mypy_cache, "userapi"], ["userapi", "migrate"]):
             done = subprocess.run(
                 [sys.executable, "-m", *command],
                 cwd=tmp_path,

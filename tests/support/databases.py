@@ -22,6 +22,9 @@ KINDS = ["sqlite", *SERVERS]
 REQUIRED = [name for name in os.environ.get("USERAPI_TEST_REQUIRE", "").split(",") if name]
 # For a test in which no database takes part: one is enough.
 ON_SQLITE = pytest.mark.parametrize("kind", ["sqlite"], indirect=True, scope="session")
+# For what CI alone tries: it takes long, and would find little that the rest does not.
+THOROUGH = bool(os.environ.get("USERAPI_TEST_THOROUGH"))
+IF_THOROUGH = pytest.mark.skipif(not THOROUGH, reason="USERAPI_TEST_THOROUGH is not set")
 _MEMORY = Path("/dev/shm")  # where files lie in memory: no test cuts the power, and syncing takes half the time
 _SYNC_DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "mysql": "mysql+pymysql"}
 

@@ -92,12 +92,13 @@ class MailServer:
 
 def read(folder: Path) -> list[EmailMessage]:
     """The mails in a folder of `.eml` files, the oldest first."""
-    files = sorted(folder.glob("*.eml"), key=lambda file: file.stat().st_mtime_ns)
-    return [_parsed(file.read_bytes()) for file in files]
+    files = sorted((file.stat().st_mtime_ns, file) for file in folder.glob("*.eml"))
+    return [_parsed(file, written_at) for written_at, file in files]
 
 
-def _parsed(content: bytes) -> EmailMessage:
-    mail = message_from_bytes(content, policy=default)
+@cache  # those who wait for a mail read all of them over and over
+def _parsed(file: Path, _written_at: int) -> EmailMessage:
+    mail = message_from_bytes(file.read_bytes(), policy=default)
     assert isinstance(mail, EmailMessage)
     assert not mail.defects
     return mail
