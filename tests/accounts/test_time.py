@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.client import Api, client_of
+from tests.support.databases import SERVERS_IF_THOROUGH
 from tests.support.people import PASSWORD
 from tests.support.processes import wait_until
 from tests.support.servers import serving
@@ -58,6 +59,7 @@ def assert_alike(api: Api, cases: list[Callable[[int], tuple[str, dict[str, str]
     pytest.fail(f"the medians differ by these factors: {ratios}")
 
 
+@SERVERS_IF_THOROUGH
 class TestTime:
     """S7: unknown and known, and for those who are known whatever they are."""
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.client import Api
 from tests.support.crowd import Call, Crowd, Watch, at_once
-from tests.support.databases import ON_SQLITE
+from tests.support.databases import ON_SQLITE, SERVERS_IF_THOROUGH
 from tests.support.people import PASSWORD, WRONG_PASSWORD
 from tests.support.servers import serving
 
@@ -18,6 +18,7 @@ pytestmark = pytest.mark.alone
 class TestLoginFlood:
     """R9."""
 
+    @SERVERS_IF_THOROUGH
     def test_reads_go_on_during_many_logins(self, url: str) -> None:
         """R9."""
         with serving(url, BCRYPT_ROUNDS="12", FIRST_ADMIN_PASSWORD="Not-Used-1") as server:

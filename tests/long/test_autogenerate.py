@@ -16,16 +16,15 @@ from tests.support.alembic import (
     new_revision,
     sql,
 )
+from tests.support.checked import mypy_cache
 from tests.support.databases import ON_SQLITE
 from tests.support.processes import run
 
-__all__ = ["copy"]
+__all__ = ["copy", "mypy_cache"]
 
 
 @pytest.mark.slow
-def test_changed_model_becomes_a_migration_that_runs(
-    kind: str, url: str, copy: Path, pytestconfig: pytest.Config
-) -> None:
+def test_changed_model_becomes_a_migration_that_runs(kind: str, url: str, copy: Path, mypy_cache: Path) -> None:
     """The generated file passes ruff and mypy as it is, knows no type of the models, and goes up and down."""
     make_rows(url)
     change_models(copy)
@@ -33,7 +32,7 @@ def test_changed_model_becomes_a_migration_that_runs(
     source = new_revision(copy).read_text()
     assert not [word for word in ("userapi", "sqlmodel", "AutoString", "Timestamp") if word in source], source
     if kind == "sqlite":  # the file is the same on all of them
-        assert complaints(copy, new_revision(copy), pytestconfig.cache.mkdir("mypy")) == ""
+        assert complaints(copy, new_revision(copy), mypy_cache) == ""
     printed = changed_alembic(url, copy, ["upgrade", "head"], ["check"])
     assert "No new upgrade operations detected" in printed
     assert sql(url, "SELECT username, nickname FROM users") == [("admin", None)]

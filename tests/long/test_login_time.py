@@ -7,6 +7,7 @@ import bcrypt
 import httpx2 as httpx
 import pytest
 
+from tests.support.databases import SERVERS_IF_THOROUGH
 from tests.support.people import PASSWORD, WRONG_PASSWORD
 from tests.support.servers import serving
 from tests.support.throttle import throttled
@@ -14,6 +15,7 @@ from tests.support.throttle import throttled
 pytestmark = pytest.mark.alone
 
 
+@SERVERS_IF_THOROUGH
 class TestTime:
     """S7, S33: how long the answer takes tells nothing."""
 

@@ -5,9 +5,11 @@ import sys
 
 import pytest
 
+from tests.support.databases import IF_THOROUGH
 from tests.support.processes import ROOT, environment
 
 
+@IF_THOROUGH
 @pytest.mark.slow
 def test_plays_attacks_that_fail() -> None:
     done = subprocess.run(

@@ -64,6 +64,7 @@ def tmp(tmp_path: Path) -> Path:
     return folder
 
 
+@IF_THOROUGH
 @pytest.mark.slow
 def test_measures_every_operation_without_errors(tmp: Path, tmp_path: Path) -> None:
     found, printed = bench("--plot", str(tmp_path / "chart.svg"), tmp=tmp)

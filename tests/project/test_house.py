@@ -11,9 +11,12 @@ import httpx2 as httpx
 import pytest
 from pydantic import SecretStr
 
+from tests.support.checked import mypy, mypy_cache
 from tests.support.insides import Client, Settings, client_dependency, create_app
 from tests.support.people import PASSWORD
 from tests.support.processes import ROOT, SECRET_KEY
+
+__all__ = ["mypy_cache"]
 
 MISSPELT = """
 from userapi.main import creat_app
@@ -60,29 +63,13 @@ class TestDependencies:
         assert asyncio.run(self.replaced()) == "192.0.2.7"
 
 
-@pytest.fixture
-def mypy_cache(pytestconfig: pytest.Config) -> str:
-    """What mypy has found out about the libraries, which takes it most of its time."""
-    return str(pytestconfig.cache.mkdir("mypy_house"))
-
-
 class TestTypes:
-    def test_misspelt_column_or_function_fails_mypy(self, tmp_path: Path, mypy_cache: str) -> None:
+    def test_misspelt_column_or_function_fails_mypy(self, tmp_path: Path, mypy_cache: Path) -> None:
         (tmp_path / "misspelt.py").write_text(MISSPELT)
-        command = [
-            sys.executable,
-            "-m",
-            "mypy",
-            "--strict",
-            "--cache-dir",
-            mypy_cache,
-            str(tmp_path / "misspelt.py"),
-        ]
-        environment = {"MYPYPATH": str(ROOT), "PATH": os.environ["PATH"]}
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-        found = [line for line in done.stdout.splitlines() if "misspelt.py" in line and ": error: " in line]
+        said = mypy(ROOT, mypy_cache, str(tmp_path / "misspelt.py"))
+        found = [line for line in said.splitlines() if "misspelt.py" in line and ": error: " in line]
         words = ("creat_app", "find_pages", "is_amdin", "is_activ", "creat")
-        assert [word for word in words if not any(f'"{word}"' in line for line in found)] == [], done.stdout
+        assert [word for word in words if not any(f'"{word}"' in line for line in found)] == [], said
 
 
 class TestCapability:
@@ -92,7 +79,7 @@ class TestCapability:
         ids=["registration", "events"],
     )
     def test_is_a_folder_that_can_be_deleted(
-        self, gone: list[str], settings: str, tmp_path: Path, mypy_cache: str
+        self, gone: list[str], settings: str, tmp_path: Path, mypy_cache: Path
     ) -> None:
         """Without its folder and what names it in the one list, the rest serves and its types are sound."""
         for name in ("userapi", "alembic"):
@@ -104,13 +91,13 @@ class TestCapability:
         listed = tmp_path / "userapi" / "capabilities.py"
         lines = listed.read_text().replace(f"{settings}, ", "").splitlines(keepends=True)
         listed.write_text("".join(line for line in lines if not any(name in line.lower() for name in gone)))
-        for command in (["mypy", "--strict", "--cache-dir", mypy_cache, "userapi"], ["userapi", "migrate"]):
-            done = subprocess.run(
-                [sys.executable, "-m", *command],
-                cwd=tmp_path,
-                env={"PATH": os.environ["PATH"], "DATABASE_URL": "sqlite:///./users.db"},
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            assert done.returncode == 0, done.stdout + done.stderr
+        assert mypy(tmp_path, mypy_cache, "userapi") == ""
+        done = subprocess.run(
+            [sys.executable, "-m", "userapi", "migrate"],
+            cwd=tmp_path,
+            env={"PATH": os.environ["PATH"], "DATABASE_URL": "sqlite:///./users.db"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr

@@ -12,6 +12,10 @@ from typing import Any
 
 import pytest
 
+from tests.support.checked import mypy, mypy_cache
+
+__all__ = ["mypy_cache"]
+
 ROOT = Path(__file__).parents[2]
 RECIPES = ["How to add a field", "How to add a route", "How to add a capability"]
 
@@ -127,10 +131,10 @@ class TestRecipes:
         followed.run("alembic", "downgrade", "-1")
         followed.run("alembic", "upgrade", "head")
 
-    def test_result_has_the_style_of_the_rest(self, followed: Copy) -> None:
+    def test_result_has_the_style_of_the_rest(self, followed: Copy, mypy_cache: Path) -> None:
         followed.run("ruff", "check", ".")
         followed.run("ruff", "format", "--check", ".")
-        followed.run("mypy", "--strict", "userapi")
+        assert mypy(followed.folder, mypy_cache, "userapi") == ""
 
     def test_result_does_what_it_is_for(self, followed: Copy) -> None:
         answers: list[tuple[int, Any]] = json.loads(followed.run("-c", TRY).splitlines()[-1])

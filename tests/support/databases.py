@@ -25,6 +25,13 @@ ON_SQLITE = pytest.mark.parametrize("kind", ["sqlite"], indirect=True, scope="se
 # For what CI alone tries: it takes long, and would find little that the rest does not.
 THOROUGH = bool(os.environ.get("USERAPI_TEST_THOROUGH"))
 IF_THOROUGH = pytest.mark.skipif(not THOROUGH, reason="USERAPI_TEST_THOROUGH is not set")
+# For a test that takes long and finds on the servers little that it would not find on SQLite.
+SERVERS_IF_THOROUGH = pytest.mark.parametrize(
+    "kind",
+    ["sqlite", *(pytest.param(kind, marks=IF_THOROUGH) for kind in SERVERS)],
+    indirect=True,
+    scope="session",
+)
 _MEMORY = Path("/dev/shm")  # where files lie in memory: no test cuts the power, and syncing takes half the time
 _SYNC_DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "mysql": "mysql+pymysql"}
 
