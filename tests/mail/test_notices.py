@@ -7,6 +7,7 @@ import pytest
 from tests.support.answers import assert_refused
 from tests.support.client import Api, client_of
 from tests.support.commands import command
+from tests.support.crowd import Call
 from tests.support.databases import ON_SQLITE
 from tests.support.log_lines import parsed
 from tests.support.logins import refresh, refreshed, use
@@ -14,6 +15,7 @@ from tests.support.mail import APP, MailServer, read, text_of
 from tests.support.people import NEW_PASSWORD, PASSWORD, WRONG_PASSWORD
 from tests.support.processes import wait_until
 from tests.support.servers import Shared
+from tests.support.users import changed_meanwhile
 
 
 def kinds(api: Api, name: str) -> list[str]:
@@ -99,6 +101,21 @@ class TestCopiedToken:
         [mail] = postbox.to(f"{name}@example.com")
         assert mail["Subject"] == "A copy of your login was used"
         assert "127.0.0.1" in text_of(mail)
+
+    def test_is_ended_after_whatever_changes_its_user(self, mailing: Api, postbox: MailServer, name: str) -> None:
+        """R11: who ends sessions locks the user before them, and so does this."""
+        if mailing.kind == "sqlite":
+            pytest.skip("SQLite has no locks of rows")
+        user_id = mailing.new_user(name)["id"]
+        pair = mailing.grant(name)
+        use(mailing, refreshed(mailing, pair))
+        form = {"grant_type": "refresh_token", "refresh_token": pair["refresh_token"]}
+        copied = Call("POST", "/token", form=form, headers={"User-Agent": "a thief"})
+        locked = "SELECT id FROM {} = :id FOR UPDATE"
+        then = locked.format("login_sessions WHERE user_id") + " NOWAIT"
+        reply = changed_meanwhile(mailing, copied, locked.format("users WHERE id"), then=then, id=user_id)
+        assert (reply.status, reply.body["code"]) == (400, "invalid_grant")
+        postbox.to(f"{name}@example.com")
 
 
 class TestLock:

@@ -79,7 +79,11 @@ class Login:
         claims = self._tokens.read(REFRESH, token)
         if claims is None:
             raise ApiError(ErrorCode.INVALID_GRANT)
-        current = await self._database.write(generations.refresh, claims, client, at, self._lifetime)
+        write, lifetime = self._database.write, self._lifetime
+        try:
+            current = await write(generations.refresh, claims, client, at, lifetime)
+        except generations.CopyFoundError:
+            current = await write(generations.refresh, claims, client, at, lifetime, user_first=True)
         if current is None:
             raise ApiError(ErrorCode.INVALID_GRANT)
         return self._pair(claims.user_id, current, at)

@@ -55,14 +55,26 @@ class RefreshReused(Announcement):
     session_ip: str | None
 
 
-def refresh(db: Session, claims: Claims, client: Client, at: datetime, lifetime: Lifetime) -> Current | None:
+class CopyFoundError(Exception):
+    """A refresh token was copied, but the unit cannot end its session before it has locked the user."""
+
+
+def refresh(
+    db: Session, claims: Claims, client: Client, at: datetime, lifetime: Lifetime, *, user_first: bool = False
+) -> Current | None:
     """Rotate a session's refresh token, which has these claims; return None if the session has ended.
 
     The generation before the current gets the current one again, since an answer may be lost, until a token of the
     current is used; then only within the grace, and only for the client that had the current. Any other was stolen or
-    copied, and ends the session (RFC 9700 section 4.14.2).
+    copied, and ends the session (RFC 9700 section 4.14.2). Like all units that end sessions that one locks the user
+    first (`user_first`), or two could wait for each other.
+
+    Raises:
+        CopyFoundError: It must run again with `user_first`.
     """
     connection, which = db.connection(), {"session_id": claims.session_id, "user_id": claims.user_id}
+    if user_first:
+        connection.execute(_USER.with_for_update(), which)
     row = connection.execute(_LOCK, which).one_or_none()
     if row is None:
         return None
@@ -83,6 +95,8 @@ def refresh(db: Session, claims: Claims, client: Client, at: datetime, lifetime:
         session = session._replace(**rotated)
         connection.execute(_ROTATE, {**which, **rotated, "user_agent": user_agent, "ip": ip})
     elif not _may_repeat(session, claims.generation, client, at):
+        if not user_first:
+            raise CopyFoundError
         connection.execute(_END, which)
         announce(db, RefreshReused(claims.user_id, claims.session_id, client.ip, session.ip))
         announce(db, SessionRevoked(claims.user_id, "refresh token used again", claims.session_id))
