@@ -200,6 +200,7 @@ class TestSilentNetwork:
                     with Watch(service) as live:
                         replies, seconds = timed(lambda: at_once(service, one_of_each(api, "lost")))
                     assert_unavailable(replies)
+                    live.assert_answered_within(3)
                     assert seconds < 9 + max(live.seconds)  # by which the machine holds up whatever it is
                 proxy.speak_again()
                 begun = time.monotonic()

@@ -103,7 +103,7 @@ class TestCopiedToken:
         assert "127.0.0.1" in text_of(mail)
 
     def test_is_ended_after_whatever_changes_its_user(self, mailing: Api, postbox: MailServer, name: str) -> None:
-        """R11: who ends sessions locks the user before them, and so does this."""
+        """R11: who changes a user locks it before its sessions, and this, which writes a mail, does so, too."""
         if mailing.kind == "sqlite":
             pytest.skip("SQLite has no locks of rows")
         user_id = mailing.new_user(name)["id"]

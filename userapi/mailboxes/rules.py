@@ -17,7 +17,7 @@ from userapi.sessions import rules as sessions
 from userapi.users.changes import NewPassword
 from userapi.users.rules import UserDeleted
 
-MOST_CLAIMS = 100  # that end when somebody verifies the address
+MOST_CLAIMS = 100  # that end when somebody verifies the address; more are rare, and then two may wait for each other
 
 
 @dataclass(frozen=True)

@@ -141,7 +141,7 @@ def remove(db: Session, users: Iterable[Mapping[str, Any]]) -> None:
 
 def change_back(db: Session, users: Iterable[Before]) -> None:
     """Give users the fields that they had before `change`, unless they were changed since."""
-    for user_id, fields, version, at in users:
+    for user_id, fields, version, at in sorted(users, key=lambda before: before.user_id):
         # If the change was not committed after all, another may have made the same version.
         same = (col(User.id) == user_id) & (col(User.version) == version) & (col(User.updated_at) == at)
         db.connection().execute(sqlalchemy.update(User).where(same).values(**fields, version=version + 1))

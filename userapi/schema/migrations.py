@@ -23,6 +23,7 @@ R = TypeVar("R")
 
 LOCK_SECONDS = 2  # a migration waits so long for a lock of a table; whoever comes later waits behind it
 LOCK_PAUSE = 1.0  # seconds, before it tries again
+_AGAIN = {"55P03", "40P01"}  # PostgreSQL: a lock was not to be had in time; deadlock
 
 log = logging.getLogger(__name__)
 
@@ -145,7 +146,9 @@ async def plan(database: Database, target: str) -> tuple[str | None, str]:
 
 
 async def change(database: Database, work: Callable[[Connection], R]) -> R:
-    """Run `work`, which changes the schema, under the migration's lock; again, if a table stayed locked for too long.
+    """Run `work`, which changes the schema, under the migration's lock.
+
+    It runs again if a table stayed locked for too long, or it was the one that gave way to end a deadlock.
 
     Raises:
         RuntimeError: As `locks.migrate`.
@@ -156,7 +159,7 @@ async def change(database: Database, work: Callable[[Connection], R]) -> R:
             return await locks.migrate(database, work)
         except OperationalError as error:
             # PostgreSQL has undone all; on MySQL, which cannot, each statement is tried again by itself (see `env.py`).
-            if getattr(error.orig, "sqlstate", None) not in {"55P03", "40P01"} or time.monotonic() > deadline:
+            if getattr(error.orig, "sqlstate", None) not in _AGAIN or time.monotonic() > deadline:
                 raise
             log.warning("a table is locked by others: the migration tries again")
         await asyncio.sleep(LOCK_PAUSE)

@@ -66,8 +66,8 @@ def refresh(
 
     The generation before the current gets the current one again, since an answer may be lost, until a token of the
     current is used; then only within the grace, and only for the client that had the current. Any other was stolen or
-    copied, and ends the session (RFC 9700 section 4.14.2). Like all units that end sessions that one locks the user
-    first (`user_first`), or two could wait for each other.
+    copied, and ends the session (RFC 9700 section 4.14.2). That writes a mail, whose foreign key locks the user; and
+    whoever changes a user locks it before its sessions. So does a run that is to end one: `user_first`.
 
     Raises:
         CopyFoundError: It must run again with `user_first`.
