@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import sqlalchemy
-from sqlalchemy import bindparam, update
+from sqlalchemy import Connection, bindparam, update
 from sqlmodel import Session, col
 
 from userapi.kit.announcements import Announcement, announce
@@ -86,14 +86,7 @@ def refresh(
     if not is_active:
         return None
     if claims.generation == session.generation:
-        user_agent, ip = stored(client)
-        rotated: dict[str, Any] = {
-            "generation": session.generation + 1,
-            "rotated_at": at,
-            "expires_at": min(at + lifetime.idle, session.created_at + lifetime.whole),
-        }
-        session = session._replace(**rotated)
-        connection.execute(_ROTATE, {**which, **rotated, "user_agent": user_agent, "ip": ip})
+        session = _rotate(connection, session, client, at, lifetime)
     elif not _may_repeat(session, claims.generation, client, at):
         if not user_first:
             raise CopyFoundError
@@ -120,6 +113,18 @@ def raise_generation(db: Session, caller: Caller, at: datetime) -> None:
         col(LoginSession.id) == caller.session_id, col(LoginSession.generation) <= caller.generation
     )
     db.exec(session.values(generation=caller.generation + 1, rotated_at=at))
+
+
+def _rotate(connection: Connection, session: _Session, client: Client, at: datetime, lifetime: Lifetime) -> _Session:
+    """Begin the next generation of a session, and return the session as it is then."""
+    user_agent, ip = stored(client)
+    rotated: dict[str, Any] = {
+        "generation": session.generation + 1,
+        "rotated_at": at,
+        "expires_at": min(at + lifetime.idle, session.created_at + lifetime.whole),
+    }
+    connection.execute(_ROTATE, {"session_id": session.id, **rotated, "user_agent": user_agent, "ip": ip})
+    return session._replace(**rotated)
 
 
 def _may_repeat(session: _Session, generation: int, client: Client, at: datetime) -> bool:
