@@ -6,7 +6,6 @@ from email.message import EmailMessage
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 
 from tests.accounts.conftest import Accounts, token_in
 from tests.support.answers import assert_refused
@@ -285,7 +284,7 @@ class TestPrehijacking:
     @pytest.mark.parametrize("by", ["token", "code"])
     def test_who_waits_for_a_rival_holds_up_nobody(self, on: Accounts, name: str, by: str) -> None:
         """R11: all lock in the order of ids, or PostgreSQL would look for a deadlock a second later."""
-        if sa.make_url(on.api.server.url).get_backend_name() == "sqlite":
+        if on.api.kind == "sqlite":
             pytest.skip("SQLite has no locks of rows")
         address, mails = self._claims(on, name, "ab")
         first, last = (on.api.sql("SELECT id FROM users WHERE username = :name", name=f"{a}{name}")[0][0] for a in "ab")

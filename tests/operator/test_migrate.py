@@ -1,6 +1,8 @@
 """Migrations by `python -m userapi migrate`."""
 
+import asyncio
 import secrets
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -12,7 +14,7 @@ from tests.support.alembic import HEAD, REVISIONS, alembic, make_rows, sql, tabl
 from tests.support.client import Api
 from tests.support.commands import command
 from tests.support.databases import ON_SQLITE, serializable, sync_engine
-from tests.support.insides import migrations, revisions
+from tests.support.insides import Database, migrations, revisions
 from tests.support.processes import refused_to_start, run, wait_until
 from tests.support.schema import migration_lock, waiting_for_migration
 from tests.support.servers import serving
@@ -21,6 +23,37 @@ ON_MYSQL = pytest.mark.parametrize("kind", ["mysql"], indirect=True, scope="sess
 
 
 class TestMigrate:
+    @pytest.mark.parametrize("kind", ["postgresql"], indirect=True, scope="session")
+    def test_loser_of_a_deadlock_tries_again(self, url: str) -> None:
+        """R11: on MySQL each statement is tried again by itself."""
+        engine, runs = sync_engine(url, poolclass=sa.NullPool), list[int]()
+
+        def compete() -> None:
+            other.exec_driver_sql("LOCK TABLE users")
+            other.rollback()
+
+        def work(connection: sa.Connection) -> None:
+            runs.append(1)
+            connection.exec_driver_sql("LOCK TABLE users")
+            if len(runs) == 1:
+                waiter.start()
+                waits = "SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'users'::regclass"
+                wait_until(lambda: sql(url, waits))
+                connection.exec_driver_sql("LOCK TABLE login_sessions")
+
+        async def change() -> None:
+            database = Database(url)
+            await migrations.change(database, work)
+            await database.close()
+
+        with engine.connect() as other:
+            other.exec_driver_sql("SET deadlock_timeout = '1min'")  # whoever looks for a deadlock first gives way
+            other.exec_driver_sql("LOCK TABLE login_sessions")
+            waiter = threading.Thread(target=compete)
+            asyncio.run(change())
+            waiter.join()
+        assert len(runs) == 2
+
     @pytest.mark.parametrize("workers", ["1", "2"])
     def test_server_refuses_a_schema_that_is_not_at_head(self, url: str, workers: str) -> None:
         alembic(url, "downgrade", "-1")

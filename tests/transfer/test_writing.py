@@ -6,9 +6,12 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from sqlmodel import Session
 
 from tests.support.client import Api
@@ -136,6 +139,33 @@ class TestWhole:
 
 
 class TestBeside:
+    @pytest.mark.parametrize("undone", [False, True], ids=["change", "undo"])
+    def test_who_waits_for_its_first_user_holds_up_nobody(self, api: Api, undone: bool) -> None:
+        """R11: it locks users in the order of their ids, whatever that of the lines, and whoever they are."""
+        if api.kind == "sqlite":
+            pytest.skip("SQLite has no locks of rows")
+        first, last = (api.new_user(f"user{number}")["id"] for number in range(2))
+        locked = "SELECT id FROM users WHERE id = :id FOR UPDATE"
+
+        async def beside(database: Database) -> None:
+            changes: dict[int, dict[str, Any]] = {last: {"is_active": False}, first: {"age": 5}}
+            unit: Callable[[Session], object] = partial(bulk.change, changes=changes)
+            if undone:
+                before = await database.write(bulk.change, changes)
+                unit = partial(bulk.change_back, users=before[::-1])
+            with api.server.engine.connect() as holder:
+                holder.execute(sa.text(locked), {"id": first})
+                waiting = asyncio.ensure_future(database.write(unit))
+                done, _ = await asyncio.wait({waiting}, timeout=1)
+                assert not done
+                assert holder.execute(sa.text(f"{locked} NOWAIT"), {"id": last}).all() == [(last,)]
+            await waiting
+            await database.close()
+
+        asyncio.run(beside(Database(api.server.url)))
+        ages = "SELECT count(*) FROM users WHERE age = 5 OR NOT is_active"
+        assert api.sql(ages) == [(0 if undone else 2,)]
+
     def test_others_write_between_its_batches(self, api: Api) -> None:
         """R4: no lock is held for the whole of it; others see some of the users before all are there."""
         assert api.admin.token
