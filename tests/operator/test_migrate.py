@@ -2,10 +2,13 @@
 
 import asyncio
 import secrets
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -14,8 +17,9 @@ from tests.support.alembic import HEAD, REVISIONS, alembic, make_rows, sql, tabl
 from tests.support.client import Api
 from tests.support.commands import command
 from tests.support.databases import ON_SQLITE, serializable, sync_engine
-from tests.support.insides import Database, migrations, revisions
-from tests.support.processes import refused_to_start, run, wait_until
+from tests.support.insides import Database, Refusal, migrations, revisions
+from tests.support.people import ADMIN_PASSWORD
+from tests.support.processes import ROOT, environment, refused_to_start, run, wait_until
 from tests.support.schema import migration_lock, waiting_for_migration
 from tests.support.servers import serving
 
@@ -96,6 +100,37 @@ class TestMigrate:
         for args in (["migrate"], ["serve", "--port", "0"]):
             done = command(*args, url=url, MIGRATE_ON_START="true")
             assert "9999" in refused_to_start(done)
+
+
+class TestRevisions:
+    def test_are_read_as_alembic_reads_them(self) -> None:
+        before = [*REVISIONS[1:], None]
+        assert revisions.known() == dict(zip(REVISIONS, before, strict=True))
+        assert revisions.head() == HEAD
+        assert [other for other in REVISIONS if revisions.is_older(other, REVISIONS[1])] == REVISIONS[2:]
+
+    @pytest.mark.parametrize("down", ['"0001"', '("0001", "0002")'])
+    def test_that_part_are_refused(self, down: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        folder = tmp_path / "alembic" / "versions"
+        folder.mkdir(parents=True)
+        for revision, before in {"0001": "None  # the first", "0002": '"0001"', "0003": down, "0004": '"0001"'}.items():
+            (folder / f"{revision}_x.py").write_text(f'revision: str = "{revision}"\ndown_revision = {before}\n')
+        monkeypatch.setattr(revisions, "ROOT", tmp_path)
+        revisions.known.cache_clear()
+        try:
+            with pytest.raises(Refusal, match="0003 and 0004"):
+                revisions.head()
+        finally:
+            revisions.known.cache_clear()
+
+    @ON_SQLITE
+    def test_need_no_alembic_to_serve_a_schema_at_head(self, url: str) -> None:
+        program = "import sys; from userapi import worker; worker.prepare('', alone=True); print(*sys.modules)"
+        settings = environment(url, FIRST_ADMIN_PASSWORD=ADMIN_PASSWORD)
+        said = subprocess.check_output([sys.executable, "-c", program], env=settings, cwd=ROOT, text=True)
+        loaded = said.splitlines()[-1].split()
+        assert "userapi.schema.migrations" in loaded
+        assert "alembic.command" not in loaded
 
 
 class TestBrokenOff:

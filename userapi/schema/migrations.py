@@ -8,16 +8,13 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 import sqlalchemy as sa
-from alembic.migration import MigrationContext
-from alembic.util import CommandError
 from sqlalchemy import URL, Connection
 from sqlalchemy.exc import NoSuchTableError, OperationalError, SQLAlchemyError
 
-from alembic import command
 from userapi.errors import DatabaseUnavailable, Refusal
 from userapi.kit.database import Database
 from userapi.schema import locks
-from userapi.schema.revisions import ALEMBIC, Found, directory, find, head, is_older, known, works_on_newer
+from userapi.schema.revisions import Found, find, head, known, revision_of, works_on_newer
 
 R = TypeVar("R")
 
@@ -77,7 +74,7 @@ def require_ours(connection: Connection) -> None:
     Raises:
         Refusal: It is another's; the sentence names the command that helps.
     """
-    present = MigrationContext.configure(connection).get_current_revision()  # first: another may migrate meanwhile
+    present = revision_of(connection)  # first: another may migrate meanwhile
     columns = _columns_of_users(connection)  # in one look, for the same reason
     if _are_ours(columns):
         return
@@ -108,9 +105,7 @@ async def move(database: Database, target: str) -> tuple[str | None, str | None]
     before, wanted = await plan(database, target)
     if before == wanted:
         return before, wanted
-    step = command.downgrade if is_older(wanted, before) else command.upgrade
-    with _readable():
-        steps = await change(database, lambda connection: _run(connection, step, wanted))
+    steps = await change(database, lambda connection: _run(connection, before, wanted))
     return (before if steps else wanted), wanted
 
 
@@ -120,10 +115,10 @@ async def script(database: Database, target: str) -> tuple[str | None, str]:
     Raises:
         Refusal: As `move`; or SQLite would have to copy a table, which takes more than SQL.
     """
+    from userapi.schema import steps  # noqa: PLC0415 - it imports Alembic
+
     before, wanted = await plan(database, target)
-    step = command.downgrade if is_older(wanted, before) else command.upgrade
-    with _readable():
-        step(ALEMBIC, f"{before or 'base'}:{wanted}", sql=True)
+    steps.print_sql(before, wanted)
     return before, wanted
 
 
@@ -138,11 +133,10 @@ async def plan(database: Database, target: str) -> tuple[str | None, str]:
         return found.revision, str(found.revision)
     await database.read(require_ours)
     _require_known(found)
-    with _readable():
-        meant = directory().get_revision(target) if target else None
-    if meant is None:
+    wanted = head() if target == "head" else _meant(target)
+    if wanted is None:
         raise Refusal("the schema cannot be brought to nothing: all users would be gone")
-    return found.revision, meant.revision
+    return found.revision, wanted
 
 
 async def change(database: Database, work: Callable[[Connection], R]) -> R:
@@ -167,7 +161,7 @@ async def change(database: Database, work: Callable[[Connection], R]) -> R:
 
 def to_head(connection: Connection) -> list[str]:
     """Bring the schema to head, under the lock of migrations; return the revisions gone through, which may be none."""
-    return _run(connection, command.upgrade, "head")
+    return _run(connection, None, head())
 
 
 def at_head(connection: Connection) -> bool:
@@ -196,20 +190,14 @@ def _require_known(found: Found) -> None:
         )
 
 
-@contextmanager
-def _readable() -> Iterator[None]:
-    try:
-        yield
-    except CommandError as error:
-        raise Refusal(f"the database's schema cannot be changed: {error}") from error
+def _meant(target: str) -> str | None:
+    from userapi.schema import steps  # noqa: PLC0415 - it imports Alembic
+
+    return steps.meant(target)
 
 
-def _run(connection: Connection, step: Callable[..., None], wanted: str) -> list[str]:
+def _run(connection: Connection, before: str | None, wanted: str) -> list[str]:
     """Return the revisions gone through: none, if another process was faster."""
-    steps: list[str] = []
-    ALEMBIC.attributes.update(connection=connection, on_step=[lambda step, **_: steps.append(step.up_revision_id)])
-    try:
-        step(ALEMBIC, wanted)
-    finally:
-        ALEMBIC.attributes.clear()
-    return steps
+    from userapi.schema import steps  # noqa: PLC0415 - it imports Alembic
+
+    return steps.run(connection, before, wanted)

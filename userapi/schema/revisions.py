@@ -5,21 +5,24 @@ servers of that version go on while others are replaced (expand and contract). W
 database keeps the answer for its present schema, for servers that do not know the newer migrations.
 """
 
+import ast
+import re
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 import sqlalchemy as sa
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import Script, ScriptDirectory
 from sqlalchemy import Connection
 from sqlmodel import col
 
+from userapi.errors import Refusal
 from userapi.models import Deployment
 
-ALEMBIC = Config(Path(__file__).parents[2] / "alembic.ini")
+ROOT = Path(__file__).parents[2]  # with `alembic.ini`
 WORKS_FROM = "works_from"  # the name under which a database keeps that
+
+_DECLARED = re.compile(r"^(revision|down_revision)\b[^=\n]*=(.+)", re.MULTILINE)
+_VERSION = sa.table("alembic_version", sa.column("version_num"))  # Alembic's own
 
 
 class Found(NamedTuple):
@@ -30,36 +33,49 @@ class Found(NamedTuple):
 
 
 @cache
-def directory() -> ScriptDirectory:
-    """Return the revisions that this version knows: those that are there at the start, even if newer files come."""
-    return ScriptDirectory.from_config(ALEMBIC)
+def known() -> dict[str, str | None]:
+    """Return the revisions that this version knows, each with the one before it.
+
+    They are those that are there at the start, even if newer files come. They are read without Alembic: see `steps`.
+    """
+    files = (file.read_text("utf-8") for file in ROOT.joinpath("alembic", "versions").glob("*.py"))
+    declared = ({name: ast.literal_eval(value.strip()) for name, value in _DECLARED.findall(text)} for text in files)
+    return {step["revision"]: step["down_revision"] for step in declared if step}
 
 
-@cache
-def known() -> dict[str, Script]:
-    """Return them by name."""
-    return {step.revision: step for step in directory().walk_revisions()}
+def head() -> str:
+    """Return the newest revision this version of the service knows.
 
-
-def head() -> str | None:
-    """Return the newest revision this version of the service knows."""
-    return directory().get_current_head()
+    Raises:
+        Refusal: Two migrations follow the same one, or none.
+    """
+    newest = sorted(known().keys() - known().values())
+    if len(newest) != 1:
+        raise Refusal(f"the migrations must follow one another, and end in {' and '.join(newest) or 'none'}")
+    return newest[0]
 
 
 def find(connection: Connection) -> Found:
     """Return what a database says of its schema."""
-    revision = _revision(connection)
+    revision = revision_of(connection)
     if revision is None or revision in known() or not sa.inspect(connection).has_table("deployment"):
         return Found(revision, None)
     kept = sa.select(col(Deployment.value)).where(col(Deployment.name) == WORKS_FROM)
     of, _, works_from = str(connection.execute(kept).scalar()).partition(" ")
-    if of != revision and _revision(connection) != revision:  # another process has migrated between the two looks
+    if of != revision and revision_of(connection) != revision:  # another process has migrated between the two looks
         return find(connection)
     return Found(revision, works_from if of == revision else None)
 
 
-def _revision(connection: Connection) -> str | None:
-    return MigrationContext.configure(connection).get_current_revision()
+def revision_of(connection: Connection) -> str | None:
+    """Return the revision of a database; None for an empty one.
+
+    Raises:
+        sqlalchemy.exc.MultipleResultsFound: It has several: it is not one of this service.
+    """
+    if not sa.inspect(connection).has_table(_VERSION.name):
+        return None
+    return connection.execute(sa.select(_VERSION.c.version_num)).scalar_one_or_none()
 
 
 def works_on_newer(found: Found) -> bool:
@@ -69,14 +85,8 @@ def works_on_newer(found: Found) -> bool:
 
 def is_older(wanted: str, than: str | None) -> bool:
     """Tell whether a revision comes before another, which is known or none."""
-    older = {step.revision for step in directory().iterate_revisions(than or "base", "base")} - {than}
-    return wanted in older
-
-
-def remember_works_from(ctx: MigrationContext, reached: Script) -> None:
-    """Keep in the database the oldest revision whose code works on the schema that a step has just made."""
-    if reached.revision == "0001":
-        return  # it has no table for that
-    oldest = getattr(reached.module, WORKS_FROM, reached.revision)
-    ctx.impl.execute(sa.delete(Deployment).where(col(Deployment.name) == WORKS_FROM))
-    ctx.impl.execute(sa.insert(Deployment).values(name=WORKS_FROM, value=f"{reached.revision} {oldest}"))
+    while than is not None:
+        than = known()[than]
+        if than == wanted:
+            return True
+    return False
