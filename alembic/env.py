@@ -24,7 +24,8 @@ from alembic import context
 from userapi.errors import Refusal
 from userapi.kit.database import Database, driver_url
 from userapi.models import Timestamp
-from userapi.schema import locks, migrations, resuming, steps
+from userapi.schema import locks, migrations, resuming
+from userapi.schema.steps import remember_works_from as write_down
 from userapi.settings import CoreSettings, load
 
 
@@ -108,11 +109,11 @@ def render_plainly(kind: str, item: Any, autogen: AutogenContext) -> str | Liter
 
 def drop_no_index_before_its_table(_context: object, _revision: object, scripts: list[MigrationScript]) -> None:
     """Leave the indexes of a table to `drop_table`: MySQL refuses to drop one that a foreign key needs."""
-    for way in [way for script in scripts for way in (script.upgrade_ops, script.downgrade_ops) if way]:
-        dropped = {step.table_name for step in way.ops if isinstance(step, DropTableOp)}
-        way.ops = [
+    for steps in [steps for script in scripts for steps in (script.upgrade_ops, script.downgrade_ops) if steps]:
+        dropped = {step.table_name for step in steps.ops if isinstance(step, DropTableOp)}
+        steps.ops = [
             step
-            for step in way.ops
+            for step in steps.ops
             if not isinstance(step, ModifyTableOps)
             or step.table_name not in dropped
             or not all(isinstance(change, DropIndexOp) for change in step.ops)
@@ -133,7 +134,7 @@ def remember_works_from(ctx: MigrationContext, heads: set[str], **_: Any) -> Non
     """Write down which versions work on the schema that a step has just made, together with the step, which is done."""
     for reached in heads:
         if (script := context.script.get_revision(reached)) is not None:
-            steps.remember_works_from(ctx, script)
+            write_down(ctx, script)
     if isinstance(ctx.impl, _CommitsEach) and ctx.connection is not None and not ctx.as_sql:
         resuming.end(ctx.connection)
         ctx.impl.resumes = None

@@ -12,7 +12,7 @@ from userapi.codes.models import OneTimeCode
 from userapi.delivery import outbox
 from userapi.delivery.rendering import Renderer
 from userapi.delivery.runner import running
-from userapi.errors import ApiError, DatabaseUnavailable, ErrorCode, Refusal
+from userapi.errors import ApiError, DatabaseUnavailable, ErrorCode
 from userapi.events import background as event_work
 from userapi.events import rules as event_rules
 from userapi.events.models import Event, EventName, EventPublic
@@ -85,7 +85,6 @@ __all__ = [
     "OutboxMail",
     "Page",
     "Place",
-    "Refusal",
     "Renderer",
     "Services",
     "Settings",

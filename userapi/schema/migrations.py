@@ -105,8 +105,8 @@ async def move(database: Database, target: str) -> tuple[str | None, str | None]
     before, wanted = await plan(database, target)
     if before == wanted:
         return before, wanted
-    steps = await change(database, lambda connection: _run(connection, before, wanted))
-    return (before if steps else wanted), wanted
+    done = await change(database, lambda connection: _run(connection, before, wanted))
+    return (before if done else wanted), wanted
 
 
 async def script(database: Database, target: str) -> tuple[str | None, str]:
@@ -133,7 +133,11 @@ async def plan(database: Database, target: str) -> tuple[str | None, str]:
         return found.revision, str(found.revision)
     await database.read(require_ours)
     _require_known(found)
-    wanted = head() if target == "head" else _meant(target)
+    if target == "head":
+        return found.revision, head()
+    from userapi.schema import steps  # noqa: PLC0415 - it imports Alembic
+
+    wanted = steps.meant(target)
     if wanted is None:
         raise Refusal("the schema cannot be brought to nothing: all users would be gone")
     return found.revision, wanted
@@ -161,7 +165,7 @@ async def change(database: Database, work: Callable[[Connection], R]) -> R:
 
 def to_head(connection: Connection) -> list[str]:
     """Bring the schema to head, under the lock of migrations; return the revisions gone through, which may be none."""
-    return _run(connection, None, head())
+    return _run(connection, None, head())  # from wherever it is: nothing is above
 
 
 def at_head(connection: Connection) -> bool:
@@ -188,12 +192,6 @@ def _require_known(found: Found) -> None:
             f"the database's schema is at {found.revision}, of a newer version, and this version does not work on it:"
             f" install the newer one, or go back with its python -m userapi migrate --to {head()}"
         )
-
-
-def _meant(target: str) -> str | None:
-    from userapi.schema import steps  # noqa: PLC0415 - it imports Alembic
-
-    return steps.meant(target)
 
 
 def _run(connection: Connection, before: str | None, wanted: str) -> list[str]:

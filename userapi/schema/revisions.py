@@ -6,10 +6,9 @@ database keeps the answer for its present schema, for servers that do not know t
 """
 
 import ast
-import re
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -21,7 +20,6 @@ from userapi.models import Deployment
 ROOT = Path(__file__).parents[2]  # with `alembic.ini`
 WORKS_FROM = "works_from"  # the name under which a database keeps that
 
-_DECLARED = re.compile(r"^(revision|down_revision)\b[^=\n]*=(.+)", re.MULTILINE)
 _VERSION = sa.table("alembic_version", sa.column("version_num"))  # Alembic's own
 
 
@@ -37,21 +35,23 @@ def known() -> dict[str, str | None]:
     """Return the revisions that this version knows, each with the one before it.
 
     They are those that are there at the start, even if newer files come. They are read without Alembic: see `steps`.
+
+    Raises:
+        Refusal: A migration does not say which one it is, or which one is before it.
     """
-    files = (file.read_text("utf-8") for file in ROOT.joinpath("alembic", "versions").glob("*.py"))
-    declared = ({name: ast.literal_eval(value.strip()) for name, value in _DECLARED.findall(text)} for text in files)
-    return {step["revision"]: step["down_revision"] for step in declared if step}
+    files = sorted(ROOT.joinpath("alembic", "versions").glob("[!.]*.py"))
+    return dict(map(_declared, files))
 
 
 def head() -> str:
     """Return the newest revision this version of the service knows.
 
     Raises:
-        Refusal: Two migrations follow the same one, or none.
+        Refusal: There is none, or several.
     """
     newest = sorted(known().keys() - known().values())
     if len(newest) != 1:
-        raise Refusal(f"the migrations must follow one another, and end in {' and '.join(newest) or 'none'}")
+        raise Refusal(f"the migrations must end in one revision, not in {' and '.join(newest) or 'none'}")
     return newest[0]
 
 
@@ -71,11 +71,14 @@ def revision_of(connection: Connection) -> str | None:
     """Return the revision of a database; None for an empty one.
 
     Raises:
-        sqlalchemy.exc.MultipleResultsFound: It has several: it is not one of this service.
+        Refusal: It has several, so it is another application's.
     """
     if not sa.inspect(connection).has_table(_VERSION.name):
         return None
-    return connection.execute(sa.select(_VERSION.c.version_num)).scalar_one_or_none()
+    found = connection.scalars(sa.select(_VERSION.c.version_num)).all()
+    if len(found) > 1:
+        raise Refusal(f"the database is another application's, at the revisions {' and '.join(sorted(found))}")
+    return found[0] if found else None
 
 
 def works_on_newer(found: Found) -> bool:
@@ -90,3 +93,17 @@ def is_older(wanted: str, than: str | None) -> bool:
         if than == wanted:
             return True
     return False
+
+
+def _declared(file: Path) -> tuple[str, str | None]:
+    """Return the revision of a migration's file, and the one before it."""
+    found: dict[str, Any] = {}
+    for statement in ast.parse(file.read_bytes()).body:
+        match statement:
+            case ast.Assign([ast.Name(name)], ast.Constant(value)):
+                found[name] = value
+            case ast.AnnAssign(ast.Name(name), _, ast.Constant(value)):
+                found[name] = value
+    if not isinstance(found.get("revision"), str) or "down_revision" not in found:
+        raise Refusal(f"the migration {file.name} must say its revision and, as down_revision, the one before it")
+    return found["revision"], found["down_revision"]
