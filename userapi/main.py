@@ -78,12 +78,17 @@ def _options(settings: Settings) -> dict[str, Any]:
 
 
 def _include(app: FastAPI, router: APIRouter) -> None:
-    """Make the routes of a router the application's own: FastAPI's `include_router` looks twice for each request's."""
+    """Make the routes of a router the application's own: FastAPI's `include_router` looks twice for each request's.
+
+    Raises:
+        TypeError: A route is of a kind, or has a limit of its own, for which only `include_router` cares.
+    """
     for route in router.routes:
+        if not isinstance(route, APIRoute) or route.max_body_size is not None:
+            raise TypeError(f"take app.include_router for {route}")
         own = copy(route)
-        if isinstance(own, APIRoute):
-            own.dependency_overrides_provider = app
-            own.app = request_response(own.get_route_handler())
+        own.dependency_overrides_provider = app
+        own.app = request_response(own.get_route_handler())
         app.router.routes.append(own)
 
 

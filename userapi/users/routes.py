@@ -12,7 +12,7 @@ from userapi.listing import ListQuery, find_page, kept, places
 from userapi.models import UserCreate, UserListed, UserPatch, UserPublic, UserUpdate
 from userapi.sessions.caller import AdminDep, CallerDep, TargetDep
 from userapi.users import answers, rules
-from userapi.users.dependencies import WriterDep, if_match
+from userapi.users.dependencies import IF_MATCH, IF_MATCH_RAISES, WriterDep, if_match
 
 router = openapi.router(prefix="/users", tags=["users"])
 
@@ -26,20 +26,8 @@ _LISTED: openapi.Responses = {
     }
 }
 CREATED: openapi.Responses = {201: {"headers": answers.ETAG | answers.LOCATION}}
-_IF_MATCH = {
-    "parameters": [
-        {
-            "name": "If-Match",
-            "in": "header",
-            "required": False,
-            "schema": {"type": "string", "default": "*"},
-            "description": "`ETag` of the version to change; 412 if the user has changed since",
-        }
-    ]
-}
-_IF_MATCH_RAISES = (ErrorCode.BAD_REQUEST, ErrorCode.PRECONDITION_FAILED)
 _CHANGE_RAISES = openapi.raises(
-    *_IF_MATCH_RAISES,
+    *IF_MATCH_RAISES,
     ErrorCode.USERNAME_TAKEN,
     ErrorCode.EMAIL_TAKEN,
     ErrorCode.CURRENT_PASSWORD_REQUIRED,
@@ -100,7 +88,7 @@ async def read_user(target: TargetDep, database: DatabaseDep) -> Response:
     return answers.one(target.caller.user if target.own else await database.read(rules.find, target.user_id))
 
 
-@router.put("/{user_id}", response_model=UserPublic, responses=_TAGGED, openapi_extra=_IF_MATCH)
+@router.put("/{user_id}", response_model=UserPublic, responses=_TAGGED, openapi_extra=IF_MATCH)
 @_CHANGE_RAISES
 async def update_user(target: TargetDep, new: UserUpdate, writer: WriterDep, request: Request) -> Response:
     """Change a user; what is absent or null stays. Only admins may change `is_admin` and `is_active`.
@@ -112,7 +100,7 @@ async def update_user(target: TargetDep, new: UserUpdate, writer: WriterDep, req
     return answers.one(await writer.change(target, new.model_dump(exclude_none=True), if_match(request)))
 
 
-@router.patch("/{user_id}", response_model=UserPublic, responses=_TAGGED, openapi_extra=_IF_MATCH)
+@router.patch("/{user_id}", response_model=UserPublic, responses=_TAGGED, openapi_extra=IF_MATCH)
 @_CHANGE_RAISES
 async def patch_user(target: TargetDep, new: UserPatch, writer: WriterDep, request: Request) -> Response:
     """Change a user by a JSON merge patch (RFC 7396): what is absent stays, `"age": null` clears the age.
@@ -122,8 +110,8 @@ async def patch_user(target: TargetDep, new: UserPatch, writer: WriterDep, reque
     return answers.one(await writer.change(target, new.model_dump(), if_match(request)))
 
 
-@router.delete("/{user_id}", openapi_extra=_IF_MATCH)
-@openapi.raises(*_IF_MATCH_RAISES, ErrorCode.LAST_ADMIN, ErrorCode.RECENT_LOGIN_REQUIRED, ErrorCode.USER_NOT_FOUND)
+@router.delete("/{user_id}", openapi_extra=IF_MATCH)
+@openapi.raises(*IF_MATCH_RAISES, ErrorCode.LAST_ADMIN, ErrorCode.RECENT_LOGIN_REQUIRED, ErrorCode.USER_NOT_FOUND)
 async def delete_user(target: TargetDep, database: DatabaseDep, request: Request) -> Message:
     """Delete a user: oneself or, for admins, anybody. It needs a recent login."""
     await database.write(rules.delete, target.user_id, target.caller, if_match(request))

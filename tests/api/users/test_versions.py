@@ -169,3 +169,9 @@ class TestOtherVersion(Unchanged):
         assert (answer.status_code, answer.json()["code"]) == (400, "bad_request")
         assert "If-Match" in answer.json()["detail"]
         assert stored(api) == before
+
+    def test_header_is_read_after_the_body(self, alice: Actor) -> None:
+        """S12."""
+        for header in ("x", '"9"'):
+            answer = alice.request("PATCH", alice.path, json={"age": -1}, headers={"If-Match": header})
+            assert (answer.status_code, answer.json()["code"]) == (422, "validation_error")
