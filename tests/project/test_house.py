@@ -9,10 +9,11 @@ from pathlib import Path
 
 import httpx2 as httpx
 import pytest
+from fastapi import APIRouter
 from pydantic import SecretStr
 
 from tests.support.checked import mypy, mypy_cache
-from tests.support.insides import Client, Settings, client_dependency, create_app
+from tests.support.insides import Capability, Client, Settings, client_dependency, create_app
 from tests.support.people import PASSWORD
 from tests.support.processes import ROOT, SECRET_KEY
 
@@ -61,6 +62,21 @@ class TestDependencies:
 
     def test_can_be_overridden(self) -> None:
         assert asyncio.run(self.replaced()) == "192.0.2.7"
+
+
+class TestRouters:
+    def test_with_what_only_include_router_can_do_are_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        settings = Settings(_env_file=None, database_url="sqlite://")
+        sockets, limited, nested = APIRouter(), APIRouter(max_body_size=9), APIRouter()
+        sockets.add_api_websocket_route("/talk", lambda _: None)
+        limited.add_api_route("/small", lambda: None)
+        nested.include_router(limited)
+        odd: list[APIRouter] = []
+        monkeypatch.setattr("userapi.main.CAPABILITIES", [Capability("odd", routers=lambda _: odd)])
+        for router in (sockets, limited, nested):
+            odd[:] = [router]
+            with pytest.raises(TypeError, match="include_router"):
+                create_app(settings)
 
 
 class TestTypes:

@@ -4,7 +4,7 @@ from userapi import worker
 from userapi.activity.listing import find_page as find_events
 from userapi.activity.ocsf import ocsf
 from userapi.activity.query import EventQuery
-from userapi.capabilities import Settings
+from userapi.capabilities import Capability, Settings
 from userapi.cli import cli
 from userapi.clients import rules as clients
 from userapi.codes import rules as codes
@@ -63,6 +63,7 @@ __all__ = [
     "ApiError",
     "Budget",
     "Callers",
+    "Capability",
     "Claims",
     "Client",
     "Database",

@@ -13,10 +13,11 @@ from userapi.errors import Refusal
 from userapi.kit.announcements import Announcement
 from userapi.models import User
 from userapi.schema import migrations
+from userapi.schema.revisions import VERSION_TABLE
 from userapi.users.changes import OPERATOR
 
 OLD = "users_before_adopt"  # the tutorial's table, until all is taken over
-VERSIONS, OLD_VERSIONS = "alembic_version", "alembic_version_before_adopt"
+OLD_VERSIONS = "alembic_version_before_adopt"
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def _require_tutorial(connection: Connection) -> list[str]:
 def _move(connection: Connection, columns: list[str], zone: tzinfo, names: Names) -> None:
     """Make the service's tables, and copy all users in one transaction."""
     highest = _highest_id(connection)
-    aside = {"users": OLD, VERSIONS: OLD_VERSIONS}
+    aside = {"users": OLD, VERSION_TABLE: OLD_VERSIONS}
     _rename(connection, {name: other for name, other in aside.items() if name in _tables(connection)})
     migrations.to_head(connection)
     _continue_after(connection, highest)
@@ -124,7 +125,7 @@ def _finish(connection: Connection, result: Result) -> Result:
     """Drop the old table, now that every row of it is in the new one, unless there is more in it."""
     inspector = sa.inspect(connection)
     result.kept = bool({column["name"] for column in inspector.get_columns(OLD)} - set(found.COLUMNS))
-    others = _tables(connection) - {OLD, OLD_VERSIONS, VERSIONS, *SQLModel.metadata.tables}
+    others = _tables(connection) - {OLD, OLD_VERSIONS, VERSION_TABLE, *SQLModel.metadata.tables}
     active_admin = sa.select(col(User.id)).where(col(User.is_admin), col(User.is_active)).limit(1)
     result.admins = connection.execute(active_admin).first() is not None
     if not result.kept:
@@ -149,8 +150,8 @@ def _put_back(connection: Connection) -> bool:
             raise Refusal(f"an earlier run broke off, and users were made since: delete these, {OLD} has all others")
     for table in reversed(SQLModel.metadata.sorted_tables):
         connection.execute(text(f"DROP TABLE IF EXISTS {table.name}"))
-    connection.execute(text(f"DROP TABLE IF EXISTS {VERSIONS}"))
-    back = {OLD: "users", OLD_VERSIONS: VERSIONS}
+    connection.execute(text(f"DROP TABLE IF EXISTS {VERSION_TABLE}"))
+    back = {OLD: "users", OLD_VERSIONS: VERSION_TABLE}
     _rename(connection, {name: other for name, other in back.items() if name in _tables(connection)})
     return True
 

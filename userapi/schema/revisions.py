@@ -19,8 +19,9 @@ from userapi.models import Deployment
 
 ROOT = Path(__file__).parents[2]  # with `alembic.ini`
 WORKS_FROM = "works_from"  # the name under which a database keeps that
+VERSION_TABLE = "alembic_version"  # Alembic's own
 
-_VERSION = sa.table("alembic_version", sa.column("version_num"))  # Alembic's own
+_VERSION = sa.table(VERSION_TABLE, sa.column("version_num"))
 
 
 class Found(NamedTuple):
@@ -73,7 +74,7 @@ def revision_of(connection: Connection) -> str | None:
     Raises:
         Refusal: It has several, so it is another application's.
     """
-    if not sa.inspect(connection).has_table(_VERSION.name):
+    if not sa.inspect(connection).has_table(VERSION_TABLE):
         return None
     found = connection.scalars(sa.select(_VERSION.c.version_num)).all()
     if len(found) > 1:
