@@ -334,6 +334,7 @@ class TestForeignDatabase:
         for args in (["serve"], ["migrate"]):
             refused = refused_to_start(command(*args, url=empty_url, MIGRATE_ON_START="true"))
             assert "another application" in refused
+            assert [revision for revision in revisions if revision not in refused] == []
 
     @pytest.mark.parametrize("revision", ["0001", "0002", "0003"])
     def test_of_an_earlier_version_of_ours_is_moved_over(self, empty_url: str, revision: str) -> None:
